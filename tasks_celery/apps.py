@@ -1,0 +1,20 @@
+"""Both. Registers the checks and connects the worker's receivers. Nothing else."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class TasksCeleryConfig(AppConfig):
+    """The app ``tasks_celery``."""
+
+    name = "tasks_celery"
+    verbose_name = "Tasks on Celery"
+
+    def ready(self) -> None:
+        from django.core.checks import register
+
+        from tasks_celery import checks, worker
+
+        register(checks.check_project)
+        worker.connect()

@@ -1,0 +1,119 @@
+"""Both. What ``TASKS`` points at: Django's backend interface, handed on to the modules that do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from celery import Celery
+from django.core.checks import CheckMessage
+
+from tasks_celery import checks, publish, worker
+from tasks_celery.celery import find_app
+from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, TaskResultDoesNotExist
+from tasks_celery.message import Scale, scale_for
+from tasks_celery.options import Options, parse_options
+from tasks_celery.results import Results, find_store, store_url, to_result
+from tasks_celery.task import CeleryTask, Sent, Twin, register, task_at
+
+
+class _Flag:
+    """A capability that depends on the project's Celery; a test may set another on the instance."""
+
+    def __init__(self, ask: Callable[[Any], bool]) -> None:
+        self.ask = ask
+
+    def __get__(self, backend: CeleryBackend | None, owner: type | None = None) -> bool:
+        return True if backend is None else self.ask(backend)
+
+
+class CeleryBackend(BaseTaskBackend):
+    """Runs Django's tasks on Celery (DEP-0014, https://docs.djangoproject.com/en/stable/ref/tasks/).
+
+    Made at import time, once per thread: it looks nothing up and connects nowhere until it is used.
+    """
+
+    task_class = CeleryTask
+    twin_class = Twin
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = _Flag(lambda backend: store_url(backend.app, backend.settings) is not None)
+    supports_priority = _Flag(lambda backend: backend.scale_of(None).order != "none")
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, dict(params))
+
+    @cached_property
+    def settings(self) -> Options:
+        """The parsed OPTIONS. Raise OptionsError for what cannot be used."""
+        return parse_options(self.alias, self.options)
+
+    @cached_property
+    def app(self) -> Celery:
+        """The project's Celery app."""
+        return find_app(self.settings.app)
+
+    @cached_property
+    def results(self) -> Results:
+        """The door to stored results."""
+        return Results(app=self.app, store=find_store(self.app, self.settings))
+
+    def scale_of(self, queue_name: str | None) -> Scale:
+        """Return how the broker orders messages in a queue; in the backend's queues together for None."""
+        conf = self.app.conf
+        transport = (conf.broker_write_url or "amqp:").partition(":")[0].partition("+")[0]
+        known = {"rediss": "redis", "valkey": "redis", "sentinel": "redis", "amqps": "amqp", "pyamqp": "amqp"}
+        return scale_for(
+            known.get(transport, transport),
+            default=conf.task_default_priority,
+            largest=conf.task_queue_max_priority,
+        )
+
+    def validate_task(self, task: AnyTask) -> None:
+        """Refuse what cannot run here (InvalidTask), and give the task its Celery twin."""
+        super().validate_task(task)
+        register(task)
+        worker.connect()
+
+    def enqueue(  # type: ignore[override]  # the stubs type it per task
+        self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> AnyResult:
+        """Enqueue a task; see `publish.enqueue`."""
+        self.validate_task(task)
+        return publish.enqueue(self, task, args, kwargs)
+
+    def get_result(self, result_id: str) -> AnyResult:
+        """Return the result with that id. Raise TaskResultDoesNotExist for an unknown one, StoreError on trouble."""
+        if not self.supports_get_result:
+            return super().get_result(result_id)
+        record = self.results.get(str(result_id))
+        if record is None:
+            raise TaskResultDoesNotExist(f"There is no task result with the id {result_id!r}.")
+        return to_result(record, task_at(record.name, record.path))
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Return what is wrong with this alias; connects nowhere and never raises."""
+        return checks.check_backend(self)
+
+    # What the twin asks for.
+
+    def run(self, twin: Twin, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run an attempt in the worker; see `worker.run`."""
+        return worker.run(self, twin, args, kwargs)
+
+    def finished(self, twin: Twin) -> None:
+        """Announce the end of the attempt that `twin` runs."""
+        worker.finished(self, twin)
+
+    def send(
+        self,
+        twin: Twin,
+        send: Callable[..., Sent],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        task_id: str | None,
+        options: dict[str, Any],
+    ) -> Sent:
+        """Send a message for a caller of Celery's own API; see `publish.send`."""
+        return publish.send(self, twin, send, args, kwargs, task_id, options)

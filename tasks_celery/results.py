@@ -1,0 +1,240 @@
+"""Both. The one door to stored results: the record of a task, and Celery's own result where there is no record.
+
+`Results` moves a record through its states; `to_result` is the one mapping to Django's TaskResult.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from traceback import format_exception
+from typing import Any
+
+from celery import Celery, states
+from celery.utils.time import maybe_iso8601
+from django.conf import settings
+from django.utils import timezone
+
+from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus, normalize_json
+from tasks_celery.exceptions import OptionsError, StoreError
+from tasks_celery.moments import to_aware
+from tasks_celery.options import STORE_SCHEMES, Options
+from tasks_celery.stores import Attempt, Error, Outcome, Record, Status, Store, open_store
+from tasks_celery.stores.base import claimed, settled
+from tasks_celery.stores.nowhere import Nowhere
+
+logger = logging.getLogger("tasks_celery")
+
+#: What Celery's states mean to Django: a retry waits to be run again, a revoked task never will.
+STATUS_OF: Mapping[str, Status] = {
+    states.PENDING: "READY",
+    states.RECEIVED: "READY",
+    states.RETRY: "READY",
+    states.STARTED: "RUNNING",
+    states.SUCCESS: "SUCCESSFUL",
+    states.FAILURE: "FAILED",
+    states.REVOKED: "FAILED",
+}
+
+
+def store_url(app: Celery, options: Options) -> str | None:
+    """Return where records are kept: the option, else Celery's result backend or broker where it is Redis.
+
+    None where there is no place. A broker in memory, as tests have it, keeps its records there too.
+    """
+    if options.results:
+        return options.results
+    for url in (app.conf.result_backend, app.conf.broker_write_url):
+        if isinstance(url, str) and url.partition(":")[0] in STORE_SCHEMES:
+            return url
+    return None
+
+
+def find_store(app: Celery, options: Options) -> Store:
+    """Return the store of records for these options; `Nowhere` where the project has no place for them."""
+    url = store_url(app, options)
+    if url is None:
+        return Nowhere()
+    try:
+        return open_store(url, key_prefix=options.key_prefix, timeout=options.timeout)
+    except ValueError as error:
+        raise OptionsError(f"The store of task results has a URL that cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Moves records through their states; each change happens at most once, whoever reports it.
+
+    `ready` and `get` raise StoreError. What a worker reports never does: a store that is away is logged
+    and the task goes on, for a task that ran without a record is better than one that was dropped.
+    """
+
+    app: Celery
+    store: Store
+
+    def ready(self, record: Record) -> None:
+        """Keep the record of a task that is about to be sent."""
+        self.store.create(record, lifetime=self.lifetime(record))
+
+    def undo(self, record: Record) -> None:
+        """Forget the record of a task that could not be sent; one that a worker has claimed stays."""
+        try:
+            self.store.discard(record.id)
+        except StoreError:
+            logger.exception("Task id=%s was not sent, and its record could not be removed", record.id)
+
+    def start(self, seed: Record, attempt: Attempt) -> Record | None:
+        """Claim the task for an attempt: the record, now RUNNING; None for a duplicate."""
+        try:
+            return self.store.claim(seed, attempt, lifetime=self.lifetime(seed))
+        except StoreError:
+            logger.exception("Task id=%s starts without its record", seed.id)
+            return claimed(seed, attempt)
+
+    def settle(self, record: Record, outcome: Outcome) -> Record | None:
+        """Record how an attempt ended: the record as it now is; None where that was known already."""
+        try:
+            return self.store.settle(record, outcome, lifetime=self.lifetime(record))
+        except StoreError:
+            logger.exception("Task id=%s ended %s, which could not be recorded", record.id, outcome.status)
+            return settled(record, outcome)
+
+    def get(self, result_id: str) -> Record | None:
+        """Return what is known of an id: our record, else what Celery's result tells; None for nothing."""
+        return self.store.get(result_id) or from_celery(self.app, result_id)
+
+    def lifetime(self, record: Record) -> float | None:
+        """Return how many seconds a record is kept: `result_expires` from its last change or its due time."""
+        expires = self.app.conf.result_expires
+        seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+        due = to_aware(record.run_after)
+        wait = (due - timezone.now().astimezone(due.tzinfo)).total_seconds() if due else 0
+        return max(wait, 0) + seconds if seconds else None
+
+
+def record_of(result: AnyResult, *, name: str, context: Mapping[str, str]) -> Record:
+    """Return the record of a result that is about to be enqueued."""
+    return Record(
+        id=result.id,
+        name=name,
+        path=result.task.module_path,
+        alias=result.backend,
+        queue_name=result.task.queue_name,
+        args=result.args,
+        kwargs=result.kwargs,
+        priority=result.task.priority,
+        run_after=result.task.run_after,
+        enqueued_at=result.enqueued_at,
+        context=context,
+    )
+
+
+def to_result(record: Record, task: AnyTask) -> AnyResult:
+    """Return the TaskResult that a record stands for; its task is `task` as it was when enqueued."""
+    result: AnyResult = TaskResult(
+        task=as_enqueued(task, record),
+        id=record.id,
+        status=TaskResultStatus[record.status],
+        enqueued_at=record.enqueued_at,
+        started_at=record.started_at,
+        last_attempted_at=record.last_attempted_at,
+        finished_at=record.finished_at,
+        args=record.args,
+        kwargs=record.kwargs,
+        backend=record.alias,
+        errors=[TaskError(exception_class_path=e.exception_class_path, traceback=e.traceback) for e in record.errors],
+        worker_ids=list(record.worker_ids),
+    )
+    object.__setattr__(result, "_return_value", record.return_value)
+    return result
+
+
+def as_enqueued(task: AnyTask, record: Record) -> AnyTask:
+    """Return `task` with the alias, queue, priority and time it was enqueued with.
+
+    Not by `using`, which validates against today's settings: a result stays readable after its queue
+    has been taken out of QUEUES.
+    """
+    changes = {
+        "backend": record.alias,
+        "queue_name": record.queue_name,
+        "priority": record.priority,
+        "run_after": record.run_after,
+    }
+    copy = object.__new__(type(task))
+    for field in fields(task):
+        object.__setattr__(copy, field.name, changes.get(field.name, getattr(task, field.name)))
+    return copy
+
+
+def error_of(exception: BaseException) -> Error:
+    """Return what is kept of an exception: where its class lives, and its traceback."""
+    kind = type(exception)
+    return Error(
+        exception_class_path=f"{kind.__module__}.{kind.__qualname__}",
+        traceback="".join(format_exception(exception)),
+    )
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` as JSON can hold it; what Django refuses (dates, say, of plain Celery calls) as its text."""
+    try:
+        return normalize_json(value)
+    except (TypeError, ValueError):
+        if isinstance(value, Mapping):
+            return {str(key): jsonable(item) for key, item in value.items()}
+        return [jsonable(item) for item in value] if isinstance(value, list | tuple) else str(value)
+
+
+def from_celery(app: Celery, result_id: str) -> Record | None:
+    """Return a record made from Celery's own result, for tasks that something else sent; None for nothing.
+
+    Celery says PENDING for any id, so PENDING is no knowledge. Needs `result_extended` to know which
+    task the id belongs to.
+    """
+    meta = _celery_meta(app, result_id)
+    status = STATUS_OF.get(str(meta.get("status")), "RUNNING")
+    if meta.get("status", states.PENDING) == states.PENDING or not meta.get("name"):
+        return None
+    failed = status == "FAILED"
+    return Record(
+        id=result_id,
+        name=meta["name"],
+        path=meta["name"],
+        alias="",
+        queue_name=meta.get("queue") or app.conf.task_default_queue,
+        args=jsonable(list(meta.get("args") or [])),
+        kwargs=jsonable(dict(meta.get("kwargs") or {})),
+        status=status,
+        retries=meta.get("retries") or 0,
+        finished_at=_done_at(meta.get("date_done")) if status in ("FAILED", "SUCCESSFUL") else None,
+        worker_ids=(meta["worker"],) if meta.get("worker") else (),
+        errors=(_celery_error(meta),) if failed else (),
+        return_value=jsonable(meta.get("result")) if status == "SUCCESSFUL" else None,
+    )
+
+
+def _celery_meta(app: Celery, result_id: str) -> dict[str, Any]:
+    backend = app.backend
+    if type(backend).__name__ in ("DisabledBackend", "RPCBackend"):
+        return {}
+    try:
+        # Not from the cache, which keeps a SUCCESS for the life of a thread.
+        return backend.get_task_meta(result_id, cache=False)
+    except Exception as error:  # result backends raise what their clients raise
+        raise StoreError(f"Celery's result backend did not answer for the id {result_id!r}: {error}") from error
+
+
+def _celery_error(meta: Mapping[str, Any]) -> Error:
+    exception = meta.get("result")
+    path = error_of(exception).exception_class_path if isinstance(exception, BaseException) else "builtins.Exception"
+    return Error(exception_class_path=path, traceback=meta.get("traceback") or f"{path}: {exception}\n")
+
+
+def _done_at(moment: str | datetime | None) -> datetime | None:
+    aware = maybe_iso8601(moment) if moment else None
+    if aware is not None and timezone.is_naive(aware):
+        aware = aware.replace(tzinfo=timezone.get_fixed_timezone(0))
+    return timezone.make_naive(aware) if aware is not None and not settings.USE_TZ else aware

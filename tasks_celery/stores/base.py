@@ -1,0 +1,158 @@
+"""Both. The record of one task, and what every store of records does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+Status = Literal["READY", "RUNNING", "FAILED", "SUCCESSFUL"]
+
+FINISHED: frozenset[Status] = frozenset({"FAILED", "SUCCESSFUL"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """One failed attempt: the exception's class path and its traceback as text."""
+
+    exception_class_path: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """All that is known of one task.
+
+    `name` is the Celery task's, `path` the function's. `retries` counts Celery's own retries of the
+    message and tells a retry from a duplicate. Arguments and return value are JSON values; times are
+    as the project has them (aware where USE_TZ is on).
+    """
+
+    id: str
+    name: str
+    path: str
+    alias: str
+    queue_name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    priority: int = 0
+    run_after: datetime | None = None
+    enqueued_at: datetime | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
+    status: Status = "READY"
+    retries: int = 0
+    started_at: datetime | None = None
+    last_attempted_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker_ids: tuple[str, ...] = ()
+    errors: tuple[Error, ...] = ()
+    return_value: Any = None
+
+    @property
+    def attempt(self) -> int:
+        """The number of the last attempt, 0 before the first."""
+        return len(self.worker_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A wish to run a task once.
+
+    `token` is unique to this delivery, so that a call repeated after a lost answer is known again.
+    `redelivered` and `retries` are what the broker and Celery say of the message: a task that is RUNNING
+    is claimed anew only by a redelivery or a later retry, anything else is a duplicate.
+    """
+
+    token: str
+    worker_id: str
+    at: datetime
+    retries: int = 0
+    redelivered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an attempt ended: FAILED with an error, SUCCESSFUL with a value, or READY to be run again.
+
+    The worker that ran the attempt gives its number. A report from outside (the worker's main process
+    that saw a child die, a revoke) has none: it gives `worker_id` and `retries` instead and is taken
+    only while they still fit.
+    """
+
+    status: Status
+    at: datetime
+    token: str
+    attempt: int | None = None
+    worker_id: str | None = None
+    retries: int = 0
+    error: Error | None = None
+    return_value: Any = None
+
+
+def may_claim(record: Record, attempt: Attempt) -> bool:
+    """Whether a delivery may run the task: not when it is finished, nor a duplicate of one that runs."""
+    if record.status == "RUNNING":
+        return attempt.redelivered or attempt.retries > record.retries
+    return record.status == "READY"
+
+
+def claimed(record: Record, attempt: Attempt) -> Record:
+    """Return the record as it stands once `attempt` has begun."""
+    return replace(
+        record,
+        status="RUNNING",
+        retries=attempt.retries,
+        started_at=record.started_at or attempt.at,
+        last_attempted_at=attempt.at,
+        worker_ids=(*record.worker_ids, attempt.worker_id),
+    )
+
+
+def counts(record: Record, outcome: Outcome) -> bool:
+    """Whether an outcome is about the attempt that the record is at."""
+    if outcome.attempt is not None:
+        return record.status == "RUNNING" and outcome.attempt == record.attempt
+    if outcome.retries < record.retries:
+        return False
+    return record.status == "READY" or outcome.worker_id in (None, record.worker_ids[-1])
+
+
+def settled(record: Record, outcome: Outcome) -> Record:
+    """Return the record as it stands once `outcome` has been taken."""
+    return replace(
+        record,
+        status=outcome.status,
+        retries=record.retries + 1 if outcome.status == "READY" and outcome.error else record.retries,
+        finished_at=outcome.at if outcome.status in FINISHED else None,
+        errors=(*record.errors, outcome.error) if outcome.error else record.errors,
+        return_value=outcome.return_value,
+    )
+
+
+class Store(Protocol):
+    """Where records rest. Each call is one atomic change or one read, and raises only StoreError.
+
+    `lifetime` is how many seconds a record is kept from this change on, None for ever.
+    """
+
+    def create(self, record: Record, *, lifetime: float | None) -> None:
+        """Keep a new record; one that is there already stays as it is."""
+
+    def discard(self, result_id: str) -> None:
+        """Forget a record that no worker has claimed."""
+
+    def claim(self, seed: Record, attempt: Attempt, *, lifetime: float | None) -> Record | None:
+        """Begin an attempt and return the record, now RUNNING; None for a duplicate or a finished task.
+
+        `seed` is kept first where there is no record yet.
+        """
+
+    def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
+        """End the attempt and return the record; None where this outcome comes too late to count.
+
+        `seed` is kept first where the record has been lost since.
+        """
+
+    def get(self, result_id: str) -> Record | None:
+        """Return the record, None where there is none."""
