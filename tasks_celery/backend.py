@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,10 @@ from django.core.checks import CheckMessage
 from tasks_celery import checks, publish, worker
 from tasks_celery.celery import find_app
 from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, TaskResultDoesNotExist
-from tasks_celery.message import Scale, scale_for
+from tasks_celery.exceptions import TasksCeleryError
+from tasks_celery.message import REDIS_STEPS, Scale, scale_for
 from tasks_celery.options import Options, parse_options
-from tasks_celery.results import Results, find_store, store_url, to_result
+from tasks_celery.results import Results, find_store, first_url, store_url, to_result
 from tasks_celery.task import CeleryTask, Sent, Twin, register, task_at
 
 
@@ -25,7 +27,12 @@ class _Flag:
         self.ask = ask
 
     def __get__(self, backend: CeleryBackend | None, owner: type | None = None) -> bool:
-        return True if backend is None else self.ask(backend)
+        try:
+            return True if backend is None else self.ask(backend)
+        except TasksCeleryError:
+            # OPTIONS that cannot be used, or an app that is still being made: a module of tasks can be imported
+            # all the same. What a task asks for is validated again when it is enqueued.
+            return True
 
 
 class CeleryBackend(BaseTaskBackend):
@@ -54,27 +61,35 @@ class CeleryBackend(BaseTaskBackend):
         """The project's Celery app."""
         return find_app(self.settings.app)
 
-    @cached_property
+    @property
     def results(self) -> Results:
-        """The door to stored results."""
+        """The door to stored results; what the Celery configuration says may change in a test."""
         return Results(app=self.app, store=find_store(self.app, self.settings))
 
     def scale_of(self, queue_name: str | None) -> Scale:
-        """Return how the broker orders messages in a queue; in the backend's queues together for None."""
+        """Return how the broker orders messages in a queue; for None, in all the queues of this alias."""
         conf = self.app.conf
-        transport = (conf.broker_write_url or "amqp:").partition(":")[0].partition("+")[0]
+        largest = [self._largest(name) for name in ([queue_name] if queue_name else sorted(self.queues) or [""])]
+        transport = first_url(conf.broker_write_url).partition(":")[0].partition("+")[0]
         known = {"rediss": "redis", "valkey": "redis", "sentinel": "redis", "amqps": "amqp", "pyamqp": "amqp"}
         return scale_for(
             known.get(transport, transport),
             default=conf.task_default_priority,
-            largest=conf.task_queue_max_priority,
+            largest=min(number for number in largest if number) if all(largest) else None,
+            steps=(conf.broker_transport_options or {}).get("priority_steps") or REDIS_STEPS,
         )
+
+    def _largest(self, queue_name: str) -> int | None:
+        """Return the highest priority of a queue on RabbitMQ, None where it has none."""
+        queue: Any = self.app.amqp.queues.get(queue_name)
+        own = queue and (queue.max_priority or (queue.queue_arguments or {}).get("x-max-priority"))
+        return own or self.app.conf.task_queue_max_priority or None
 
     def validate_task(self, task: AnyTask) -> None:
         """Refuse what cannot run here (InvalidTask), and give the task its Celery twin."""
         super().validate_task(task)
-        register(task)
-        worker.connect()
+        if register(task):
+            worker.connect()
 
     def enqueue(  # type: ignore[override]  # the stubs type it per task
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -90,7 +105,8 @@ class CeleryBackend(BaseTaskBackend):
         record = self.results.get(str(result_id))
         if record is None:
             raise TaskResultDoesNotExist(f"There is no task result with the id {result_id!r}.")
-        return to_result(record, task_at(record.name, record.path))
+        # What only Celery knows of was enqueued on no alias: it is read through this one.
+        return to_result(replace(record, alias=record.alias or self.alias), task_at(record.name, record.path))
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Return what is wrong with this alias; connects nowhere and never raises."""

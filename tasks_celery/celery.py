@@ -16,41 +16,39 @@ from celery import Celery, _state
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from tasks_celery.exceptions import OptionsError
+from tasks_celery.exceptions import AppNotReady, OptionsError
 
 
 def find_app(path: str | None = None) -> Celery:
     """Return the Celery app at `path`; without one the project's own, else the ready one.
 
-    Raise OptionsError where `path` leads to no Celery app.
+    Raise OptionsError where `path` leads to no Celery app, AppNotReady where the project's is only being made.
     """
     if path:
         return _import_app(path)
-    return _current_app() or _conventional_app() or ready_app()
+    return _conventional_app() or _made_app() or ready_app()
 
 
 def _import_app(path: str) -> Celery:
     try:
         app = import_string(path.replace(":", "."))
-    except ImportError as error:
+    except Exception as error:  # the project's module, which may raise what it likes
         raise OptionsError(f"OPTIONS['APP'] is {path!r}, which cannot be imported: {error}") from error
     if not isinstance(app, Celery):
         raise OptionsError(f"OPTIONS['APP'] is {path!r}, which is a {type(app).__name__} and no Celery app.")
     return app
 
 
-def _current_app() -> Celery | None:
-    """Return the app that the project made, in whatever thread it did so.
+def _made_app() -> Celery | None:
+    """Return the app that the project made; of several the same in each thread, unlike `celery.current_app`.
 
-    Not `celery.current_app`: where there is no app yet, that makes one and keeps it as the default
-    of every other thread, which would take this place from the project's own.
+    That one also makes an app where there is none yet, and keeps it as the default of every thread.
     """
     state: Any = _state  # its stub leaves out what it keeps
     made = [app for app in list(state._get_active_apps()) if app is not _made_ready() and not _is_placeholder(app)]
-    for app in (state._tls.current_app, state.default_app):
-        if app in made:
-            return cast("Celery", app)
-    return made[0] if len(made) == 1 else None
+    if state.default_app in made:
+        return cast("Celery", state.default_app)
+    return min(made, key=lambda app: str(app.main), default=None)
 
 
 def _is_placeholder(app: Any) -> bool:
@@ -61,11 +59,30 @@ def _is_placeholder(app: Any) -> bool:
 def _conventional_app() -> Celery | None:
     """Return `app` of the celery module beside the settings, where Celery's Django guide puts it."""
     package = (getattr(settings, "SETTINGS_MODULE", None) or "").rpartition(".")[0]
-    name = f"{package}.celery"
-    if not package or (name not in sys.modules and find_spec(name) is None):
+    while package:
+        if app := _app_in(f"{package}.celery"):
+            return app
+        package = package.rpartition(".")[0]  # settings in a package of their own: proj.settings.production
+    return None
+
+
+def _app_in(name: str) -> Celery | None:
+    if name not in sys.modules and not _exists(name):
         return None
-    app = getattr(import_module(name), "app", None)
+    module = import_module(name)
+    app = getattr(module, "app", None)
+    if app is None and getattr(module.__spec__, "_initializing", False):
+        raise AppNotReady(
+            f"{name} is still being imported and has made no app yet. Make the app before the tasks are imported."
+        )
     return app if isinstance(app, Celery) else None
+
+
+def _exists(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # not even the package: settings may be configured by hand
+        return False
 
 
 def _made_ready() -> Celery | None:

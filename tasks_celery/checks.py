@@ -10,14 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from celery import current_app, current_task
 from celery.local import Proxy
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning
 
-from tasks_celery.compat import API_MODULE
+from tasks_celery.compat import AnyTask
 from tasks_celery.exceptions import OptionsError, TaskNameClash
-from tasks_celery.results import find_store, store_url
-from tasks_celery.task import registered
+from tasks_celery.results import find_store, first_url, store_url
+from tasks_celery.task import name_of, registered, twin_of
 
 if TYPE_CHECKING:
     from tasks_celery.backend import CeleryBackend
@@ -27,13 +28,14 @@ Check = Callable[["CeleryBackend"], "CheckMessage | None"]
 
 def check_backend(backend: CeleryBackend) -> list[CheckMessage]:
     """Return the messages about one alias; the first error about OPTIONS hides what would follow from it."""
-    broken = options_are_wrong(backend) or app_is_missing(backend) or store_is_unusable(backend)
+    broken = next(filter(None, (check(backend) for check in FIRST)), None)
     if broken:
         return [broken]
     checks: tuple[Check, ...] = (
         records_have_no_place,
         records_stay_in_one_process,
         queues_are_unknown_to_celery,
+        names_are_taken,
         app_is_not_installed,
     )
     return [message for check in checks if (message := check(backend)) is not None]
@@ -49,12 +51,22 @@ def options_are_wrong(backend: CeleryBackend) -> CheckMessage | None:
 
 def app_is_missing(backend: CeleryBackend) -> CheckMessage | None:
     try:
-        _ = backend.app.tasks
+        _ = backend.app
     except OptionsError as error:
         hint = "Name the project's Celery app, as in 'proj.celery.app', or leave APP out to have it found."
         return Error(str(error), hint=hint, id="tasks_celery.E002")
-    except TaskNameClash as error:
-        return Error(str(error), hint="Two tasks of one name cannot both run.", id="tasks_celery.E003")
+    return None
+
+
+def celery_is_misconfigured(backend: CeleryBackend) -> CheckMessage | None:
+    try:
+        _ = backend.app.tasks, backend.app.amqp.queues
+    except Exception as error:  # noqa: BLE001  Celery raises what a setting of the wrong kind leads to
+        return Error(
+            f"Celery cannot use its configuration: {type(error).__name__}: {error}",
+            hint="Look at the CELERY_… settings, CELERY_TASK_QUEUES first.",
+            id="tasks_celery.E008",
+        )
     return None
 
 
@@ -81,7 +93,7 @@ def records_have_no_place(backend: CeleryBackend) -> CheckMessage | None:
 def records_stay_in_one_process(backend: CeleryBackend) -> CheckMessage | None:
     conf = backend.app.conf
     url = store_url(backend.app, backend.settings) or ""
-    separate_worker = not conf.task_always_eager and not (conf.broker_write_url or "").startswith("memory:")
+    separate_worker = not conf.task_always_eager and not first_url(conf.broker_write_url).startswith("memory:")
     if not (url.startswith("memory:") and separate_worker):
         return None
     return Error(
@@ -102,6 +114,16 @@ def queues_are_unknown_to_celery(backend: CeleryBackend) -> CheckMessage | None:
         hint="Add the queues to CELERY_TASK_QUEUES, or let Celery make them: CELERY_TASK_CREATE_MISSING_QUEUES = True.",
         id="tasks_celery.E006",
     )
+
+
+def names_are_taken(backend: CeleryBackend) -> CheckMessage | None:
+    for task in registered().values():
+        if name_of(task) in backend.app.tasks:
+            try:
+                twin_of(task, backend.app)
+            except TaskNameClash as error:
+                return Error(str(error), hint="Two tasks of one name cannot both run.", id="tasks_celery.E003")
+    return None
 
 
 def app_is_not_installed(backend: CeleryBackend) -> CheckMessage | None:
@@ -125,13 +147,26 @@ def hidden_celery_tasks() -> Iterator[CheckMessage]:
 
     A `shared_task` looks its name up when it is used, so what is left of a hidden one answers as the twin.
     """
-    for name, task in registered().items():
-        module = sys.modules.get(task.func.__module__)
-        for attribute, value in list(vars(module).items()) if module else ():
-            if issubclass(type(value), Proxy) and getattr(value, "name", None) == name:
+    for module in list(sys.modules.values()):
+        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+            task = _task_behind(value)
+            if task is not None:
                 yield Error(
-                    f"{task.func.__module__}.{attribute} is a Celery task with the name {name!r}, which the Django "
+                    f"{module.__name__}.{attribute} is a Celery task with the name {name_of(task)!r}, which the Django "
                     f"task {task.module_path} has too: calls of either run the Django task.",
-                    hint=f"Remove one of them, or rename the Django task: @task(name='…') (from {API_MODULE}).",
+                    hint="Remove one of them, or rename the Django task with `from tasks_celery import task` and "
+                    "@task(name='…').",
                     id="tasks_celery.E007",
                 )
+
+
+def _task_behind(value: object) -> AnyTask | None:
+    # The proxies of Celery itself are left alone: asking one for the current app may make an app.
+    if not issubclass(type(value), Proxy) or value is current_app or value is current_task:
+        return None
+    name = getattr(value, "name", None)
+    return registered().get(name) if isinstance(name, str) else None
+
+
+#: What has to be right before the rest can be looked at.
+FIRST: tuple[Check, ...] = (options_are_wrong, app_is_missing, celery_is_misconfigured, store_is_unusable)

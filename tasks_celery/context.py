@@ -43,7 +43,7 @@ class Context:
     def from_dict(cls, facts: Mapping[str, Any] | None) -> Context:
         """Return the context that `as_dict` described; facts of a later release are left out."""
         known = cls.__slots__
-        return cls(**{name: str(value) for name, value in (facts or {}).items() if name in known})
+        return cls(**{name: str(value) for name, value in (facts or {}).items() if name in known and value is not None})
 
 
 #: Looks the context up when it is asked for: most requests enqueue nothing and should not pay for it.

@@ -23,20 +23,21 @@ from tasks_celery.task import Twin, name_of, register, registered
 logger = logging.getLogger("tasks_celery")
 
 _IMPORTS_TASK = re.compile(
-    rb"^\s*(?:from\s+(?:django\.tasks|django_tasks|tasks_celery)\s+import\b|import\s+(?:django\.tasks|django_tasks|tasks_celery)\b"
+    rb"^\s*(?:from\s+(?:django\.tasks|django_tasks|tasks_celery)(?:\.\w+)*\s+import\b|import\s+(?:django\.tasks|django_tasks|tasks_celery)\b"
     rb"|from\s+django\s+import\s+(?:.*,\s*)?tasks\b)",
     re.MULTILINE,
 )
 _SKIPPED_FOLDERS = {"migrations", "tests", "test", "node_modules", "static", "templates"}
-_SKIPPED_APPS = (
-    "django.",
+_SKIPPED_FILES = re.compile(r"(test_.*|.*_test|tests?|conftest|__main__)")
+_SKIPPED_APPS = {
+    "django",
     "django_celery_beat",
     "django_celery_results",
     "channels",
     "daphne",
     "tasks_celery",
     "django_tasks",
-)
+}
 
 
 def discover() -> None:
@@ -54,18 +55,24 @@ def discover() -> None:
 def modules_with_tasks() -> Iterator[str]:
     """Yield the names of the modules of installed apps whose source imports the task decorator."""
     for config in apps.get_app_configs():
-        if not config.name.startswith(_SKIPPED_APPS):
+        if config.name.partition(".")[0] not in _SKIPPED_APPS:
             folder = Path(config.path)
             for path in sorted(folder.rglob("*.py")):
                 parts = path.relative_to(folder).with_suffix("").parts
-                if not _SKIPPED_FOLDERS.intersection(parts) and _IMPORTS_TASK.search(path.read_bytes()):
+                if _may_define_tasks(parts) and path.is_file() and _IMPORTS_TASK.search(path.read_bytes()):
                     yield ".".join((config.name, *(part for part in parts if part != "__init__")))
+
+
+def _may_define_tasks(parts: tuple[str, ...]) -> bool:
+    importable = all(part.isidentifier() for part in parts)
+    return importable and not _SKIPPED_FOLDERS.intersection(parts[:-1]) and not _SKIPPED_FILES.fullmatch(parts[-1])
 
 
 def _imported_tasks() -> Iterator[AnyTask]:
     for module in list(sys.modules.values()):
         for value in list(getattr(module, "__dict__", {}).values()):
-            if isinstance(value, Task):
+            # Not isinstance, which would wake lazy objects that other modules keep.
+            if issubclass(type(value), Task):
                 yield value
 
 

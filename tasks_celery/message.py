@@ -6,7 +6,8 @@ that was lost can be made again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
@@ -20,42 +21,55 @@ HEADER = "tasks_celery"
 Order = Literal["lowest first", "highest first", "none"]
 
 
+#: The lists that kombu keeps for a queue on Redis, unless `priority_steps` says otherwise.
+REDIS_STEPS = (0, 3, 6, 9)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How a broker orders messages: which number goes first, the largest one, and where 0 of Django lies.
+    """How a broker orders messages: the numbers that it tells apart, which end goes first, where 0 of Django lies.
 
     On Redis the lowest number goes first and a message without one counts as 0
     (https://docs.celeryq.dev/en/stable/userguide/routing.html#redis-message-priorities).
     """
 
     order: Order
-    largest: int = 9
-    middle: int = 5
+    steps: Sequence[int]
+    middle: int
+
+    @property
+    def largest(self) -> int:
+        """The largest number that the broker tells apart."""
+        return self.steps[-1] if self.steps else 0
 
     def place(self, priority: int) -> int:
         """Return the broker's number for a Django priority of -100 to 100.
 
-        Only 0 lands on the middle: a step up or down is never rounded away, unless the middle is the end.
+        0 is the middle, and anything else at least one step away from it, where there is one.
         """
-        first = 0 if self.order == "lowest first" else self.largest
-        last = self.largest - first
-        end = first if priority > 0 else last
-        steps = ceil(abs(priority) * abs(end - self.middle) / TASK_MAX_PRIORITY)
-        return self.middle + steps if end > self.middle else self.middle - steps
+        if not priority or not self.steps:
+            return self.middle
+        last = len(self.steps) - 1
+        here = max(bisect(self.steps, self.middle) - 1, 0)
+        end = 0 if (priority > 0) == (self.order == "lowest first") else last
+        away = ceil(abs(priority) * abs(end - here) / TASK_MAX_PRIORITY)
+        return self.steps[here + away if end > here else here - away]
 
 
-def scale_for(transport: str, *, default: int | None, largest: int | None) -> Scale:
+def scale_for(transport: str, *, default: int | None, largest: int | None, steps: Sequence[int] = REDIS_STEPS) -> Scale:
     """Return how the broker behind `transport` orders messages.
 
     `default` is ``task_default_priority`` (what plain Celery tasks of the project get), `largest` the
-    ``x-max-priority`` of the queue.
+    ``x-max-priority`` of the queue, `steps` the ``priority_steps`` of Redis.
     """
-    if transport in ("redis", "memory"):
-        return Scale(order="lowest first", middle=5 if default is None else min(max(default, 0), 9))
+    if transport in ("redis", "memory"):  # the memory of tests has one line, and takes the number all the same
+        return Scale(
+            order="lowest first", steps=sorted(steps), middle=5 if default is None else min(max(default, 0), 9)
+        )
     if transport == "amqp" and largest:
         middle = largest // 2 if default is None else min(max(default, 0), largest)
-        return Scale(order="highest first", largest=largest, middle=middle)
-    return Scale(order="none", largest=0, middle=default or 0)
+        return Scale(order="highest first", steps=range(largest + 1), middle=middle)
+    return Scale(order="none", steps=(), middle=default or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +98,25 @@ def to_message(result: AnyResult, *, name: str, scale: Scale, context: Mapping[s
         eta=to_aware(result.task.run_after),
         headers={HEADER: facts_of(result, context)},
     )
+
+
+def refuse_marked(value: Any) -> None:
+    """Raise ValueError for arguments that kombu would read as something else than they are.
+
+    A dict of exactly the keys ``__type__`` and ``__value__`` is how kombu's JSON writes a date or bytes (kombu/utils/json.py):
+    the worker would get another value, or drop the message unread.
+    """
+    if isinstance(value, Mapping):
+        if set(value) == {"__type__", "__value__"}:
+            raise ValueError(
+                f"The argument {value!r} cannot be sent: a dict with just the keys '__type__' and '__value__' means "
+                "something else to Celery's JSON. Give it another key, or rename one."
+            )
+        for item in value.values():
+            refuse_marked(item)
+    elif isinstance(value, list):
+        for item in value:
+            refuse_marked(item)
 
 
 def facts_of(result: AnyResult, context: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Both. Times as they travel and rest: ISO 8601 in UTC, whatever the project's zone."""
+"""Both. Times as they travel and rest: ISO 8601 in UTC, whatever the project's zone.
+
+Django's naive times (USE_TZ=False) are in TIME_ZONE, whichever zone a request has activated.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,16 @@ from django.utils import timezone
 
 def to_aware(moment: datetime | None) -> datetime | None:
     """Return `moment` with its time zone: Celery would read a naive one as UTC, hours off elsewhere."""
-    return timezone.make_aware(moment) if moment is not None and timezone.is_naive(moment) else moment
+    if moment is not None and timezone.is_naive(moment):
+        return timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment
+
+
+def as_project(moment: datetime | None) -> datetime | None:
+    """Return an aware `moment` as the project has its times: aware where USE_TZ is on, else naive."""
+    if moment is None or settings.USE_TZ:
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def to_text(moment: datetime | None) -> str | None:
@@ -20,8 +32,14 @@ def to_text(moment: datetime | None) -> str | None:
 
 
 def from_text(text: str | None) -> datetime | None:
-    """Return the moment that `to_text` wrote: aware where USE_TZ is on, else naive local time."""
-    if not text:
-        return None
-    moment = datetime.fromisoformat(text)
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    """Return the moment that `to_text` wrote, as the project has its times."""
+    return as_project(datetime.fromisoformat(text)) if text else None
+
+
+def from_celery(moment: str | datetime | None) -> datetime | None:
+    """Return a time of Celery's, whose naive ones are UTC, as the project has its times."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if moment is not None and timezone.is_naive(moment):
+        moment = moment.replace(tzinfo=UTC)
+    return as_project(moment)

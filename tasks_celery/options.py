@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 from tasks_celery.exceptions import OptionsError
@@ -32,7 +33,7 @@ def parse_options(alias: str, raw: Mapping[str, Any]) -> Options:
     Raise OptionsError for a key that is not known or a value of the wrong kind, naming it.
     """
     known = {field.name.upper(): field.name for field in fields(Options)}
-    unknown = sorted(set(raw) - set(known))
+    unknown = sorted(set(raw) - set(known), key=str)
     if unknown:
         raise OptionsError(
             f"TASKS[{alias!r}]['OPTIONS'] has unknown keys: {', '.join(map(repr, unknown))}. "
@@ -50,7 +51,8 @@ def _refuse_wrong_kinds(alias: str, options: Options) -> None:
             raise _wrong(alias, name, value, "a text, or to be left out")
     if not isinstance(options.key_prefix, str):
         raise _wrong(alias, "key_prefix", options.key_prefix, "a text")
-    if isinstance(options.timeout, bool) or not isinstance(options.timeout, int | float) or options.timeout <= 0:
+    timeout = options.timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < inf:
         raise _wrong(alias, "timeout", options.timeout, "a number of seconds above 0")
     if options.results and options.results.partition(":")[0] not in STORE_SCHEMES:
         schemes = ", ".join(f"{scheme}://" for scheme in STORE_SCHEMES)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celery.utils.time import maybe_iso8601
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from tasks_celery.compat import AnyResult, AnyTask, TaskResult, TaskResultStatus, task_enqueued
 from tasks_celery.context import announce, current
 from tasks_celery.exceptions import EnqueueError
-from tasks_celery.message import HEADER, Message, facts_of, to_message
+from tasks_celery.message import HEADER, Message, facts_of, refuse_marked, to_message
+from tasks_celery.moments import from_celery
 from tasks_celery.results import as_enqueued, jsonable, record_of, to_result
 from tasks_celery.stores import Record
 from tasks_celery.task import Sent, Twin, name_of, twin_of
@@ -34,6 +34,7 @@ def enqueue(backend: CeleryBackend, task: AnyTask, args: Sequence[Any], kwargs: 
     kept, EnqueueError where the broker does not take the message. In each case nothing stays behind.
     """
     result = ready_result(task, list(args), dict(kwargs), alias=backend.alias)
+    refuse_marked([result.args, result.kwargs])
     context = current().as_dict()
     twin = twin_of(task, backend.app)
     message = to_message(result, name=name_of(task), scale=backend.scale_of(task.queue_name), context=context)
@@ -49,6 +50,9 @@ def enqueue(backend: CeleryBackend, task: AnyTask, args: Sequence[Any], kwargs: 
             f"The task {message.name} was not enqueued: the broker did not take its message ({error}). "
             "Nothing was stored. Check CELERY_BROKER_URL and that the broker runs, then enqueue again."
         ) from error
+    except BaseException:
+        backend.results.undo(record)
+        raise
     announce(task_enqueued, type(backend), result)
     return result
 
@@ -115,21 +119,43 @@ def send(
 ) -> Sent:
     """Send a message for Celery's own callers (`.delay()`, canvas, beat), with a record like `enqueue`'s.
 
-    A retry is the same task again and has its record already.
+    Where neither the call nor a route of the project says otherwise, it goes to the queue of the Django Task, with its
+    priority. A retry is the same task again and has its record already.
     """
-    if options.get("retries") or backend.app.conf.task_always_eager:
+    if options.get("retries"):
         return send(task_id=task_id, **options)
+    options = {"priority": backend.scale_of(None).place(twin.django_task.priority), **options}
+    if not {"queue", "exchange", "routing_key"} & set(options) and not _is_routed(backend, twin, args, kwargs):
+        options["queue"] = twin.django_task.queue_name
     record, facts = _record_of_call(backend, twin, args, kwargs, task_id, options)
     options["headers"] = {**(options.get("headers") or {}), HEADER: facts}
     backend.results.ready(record)
+    result = to_result(record, twin.django_task)
+    if backend.app.conf.task_always_eager:
+        announce(task_enqueued, type(backend), result)
+        return send(task_id=record.id, **options)
     try:
         sent = send(task_id=record.id, **options)
     except BaseException:
         # Raised on as it is: these callers know Celery's exceptions.
         backend.results.undo(record)
         raise
-    announce(task_enqueued, type(backend), to_result(record, twin.django_task))
+    announce(task_enqueued, type(backend), result)
     return sent
+
+
+def _is_routed(backend: CeleryBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    return _queue_of(backend, twin, args, kwargs, {}) != str(backend.app.conf.task_default_queue)
+
+
+def _queue_of(
+    backend: CeleryBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+) -> str:
+    """Return the queue that Celery's router sends a call to; the routing key where it names an exchange alone."""
+    router: Any = backend.app.amqp.router  # its stub knows neither lists nor tasks
+    routed = router.route(dict(options), str(twin.name), args, kwargs, twin)
+    queue = routed.get("queue")
+    return str(getattr(queue, "name", None) or queue or routed.get("routing_key"))
 
 
 def _record_of_call(
@@ -146,19 +172,14 @@ def _record_of_call(
     )
     record = replace(
         record_of(result, name=str(twin.name), context=context),
-        queue_name=_queue_of(backend, twin, options),
+        queue_name=_queue_of(backend, twin, args, kwargs, options),
         run_after=_due(options),
     )
     told = replace(result, task=as_enqueued(twin.django_task, record))
     return record, facts_of(told, context)
 
 
-def _queue_of(backend: CeleryBackend, twin: Twin, options: Mapping[str, Any]) -> str:
-    queue = options.get("queue") or getattr(twin, "queue", None) or backend.app.conf.task_default_queue
-    return str(getattr(queue, "name", queue))
-
-
-def _due(options: Mapping[str, Any]) -> Any:
+def _due(options: Mapping[str, Any]) -> datetime | None:
     if options.get("countdown"):
         return timezone.now() + timedelta(seconds=options["countdown"])
-    return maybe_iso8601(options.get("eta"))
+    return from_celery(options.get("eta"))

@@ -8,18 +8,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from traceback import format_exception
 from typing import Any
 
 from celery import Celery, states
-from celery.utils.time import maybe_iso8601
-from django.conf import settings
-from django.utils import timezone
 
+from tasks_celery import moments
 from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus, normalize_json
 from tasks_celery.exceptions import OptionsError, StoreError
-from tasks_celery.moments import to_aware
 from tasks_celery.options import STORE_SCHEMES, Options
 from tasks_celery.stores import Attempt, Error, Outcome, Record, Status, Store, open_store
 from tasks_celery.stores.base import claimed, settled
@@ -42,14 +39,21 @@ STATUS_OF: Mapping[str, Status] = {
 def store_url(app: Celery, options: Options) -> str | None:
     """Return where records are kept: the option, else Celery's result backend or broker where it is Redis.
 
-    None where there is no place. A broker in memory, as tests have it, keeps its records there too.
+    None where there is no place. Where the broker is in memory, or tasks are run eagerly, records are kept there too.
     """
     if options.results:
         return options.results
-    for url in (app.conf.result_backend, app.conf.broker_write_url):
-        if isinstance(url, str) and url.partition(":")[0] in STORE_SCHEMES:
+    for setting in (app.conf.result_backend, app.conf.broker_write_url):
+        url = first_url(setting)
+        if url.partition(":")[0] in STORE_SCHEMES:
             return url
-    return None
+    return "memory://" if app.conf.task_always_eager else None
+
+
+def first_url(setting: Any) -> str:
+    """Return the first of the URLs that a Celery setting may hold: a list of them, or several with ; between."""
+    first = setting[0] if isinstance(setting, list | tuple) and setting else setting
+    return first.partition(";")[0] if isinstance(first, str) else ""
 
 
 def find_store(app: Celery, options: Options) -> Store:
@@ -109,8 +113,8 @@ class Results:
         """Return how many seconds a record is kept: `result_expires` from its last change or its due time."""
         expires = self.app.conf.result_expires
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
-        due = to_aware(record.run_after)
-        wait = (due - timezone.now().astimezone(due.tzinfo)).total_seconds() if due else 0
+        due = moments.to_aware(record.run_after)
+        wait = (due - datetime.now(UTC)).total_seconds() if due else 0
         return max(wait, 0) + seconds if seconds else None
 
 
@@ -209,7 +213,7 @@ def from_celery(app: Celery, result_id: str) -> Record | None:
         kwargs=jsonable(dict(meta.get("kwargs") or {})),
         status=status,
         retries=meta.get("retries") or 0,
-        finished_at=_done_at(meta.get("date_done")) if status in ("FAILED", "SUCCESSFUL") else None,
+        finished_at=moments.from_celery(meta.get("date_done")) if status in ("FAILED", "SUCCESSFUL") else None,
         worker_ids=(meta["worker"],) if meta.get("worker") else (),
         errors=(_celery_error(meta),) if failed else (),
         return_value=jsonable(meta.get("result")) if status == "SUCCESSFUL" else None,
@@ -223,6 +227,8 @@ def _celery_meta(app: Celery, result_id: str) -> dict[str, Any]:
     try:
         # Not from the cache, which keeps a SUCCESS for the life of a thread.
         return backend.get_task_meta(result_id, cache=False)
+    except ValueError:
+        return {}  # no id that Celery could have stored anything under
     except Exception as error:  # result backends raise what their clients raise
         raise StoreError(f"Celery's result backend did not answer for the id {result_id!r}: {error}") from error
 
@@ -231,10 +237,3 @@ def _celery_error(meta: Mapping[str, Any]) -> Error:
     exception = meta.get("result")
     path = error_of(exception).exception_class_path if isinstance(exception, BaseException) else "builtins.Exception"
     return Error(exception_class_path=path, traceback=meta.get("traceback") or f"{path}: {exception}\n")
-
-
-def _done_at(moment: str | datetime | None) -> datetime | None:
-    aware = maybe_iso8601(moment) if moment else None
-    if aware is not None and timezone.is_naive(aware):
-        aware = aware.replace(tzinfo=timezone.get_fixed_timezone(0))
-    return timezone.make_naive(aware) if aware is not None and not settings.USE_TZ else aware

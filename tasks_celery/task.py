@@ -7,6 +7,7 @@ worker runs. It belongs to every Celery app of the process, as ``shared_task`` h
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import (
@@ -40,7 +41,10 @@ from tasks_celery.compat import (
     task_backends,
 )
 from tasks_celery.exceptions import TaskNameClash
+from tasks_celery.message import read_facts
 from tasks_celery.stores import Record
+
+logger = logging.getLogger("tasks_celery")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -156,7 +160,7 @@ class Twin(_CeleryTask):
         """Run the task in a worker, with its record; called directly, just the function."""
         if self.request.called_directly:
             return super().__call__(*args, **kwargs)
-        return backend_of(self.django_task).run(self, args, kwargs)
+        return backend_of(self.django_task, self.request.headers).run(self, args, kwargs)
 
     def apply_async(  # type: ignore[override]  # the options are Celery's, whatever its release calls them
         self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
@@ -166,20 +170,26 @@ class Twin(_CeleryTask):
         return backend_of(self.django_task).send(self, send, args or (), kwargs or {}, task_id, options)
 
     def on_success(self, *args: Any, **kwargs: Any) -> None:
-        backend_of(self.django_task).finished(self)
+        backend_of(self.django_task, self.request.headers).finished(self)
 
     def on_failure(self, *args: Any, **kwargs: Any) -> None:
-        backend_of(self.django_task).finished(self)
+        backend_of(self.django_task, self.request.headers).finished(self)
 
 
-def backend_of(task: AnyTask) -> TwinBackend:
-    """Return the backend of a task that has a twin."""
-    return cast("TwinBackend", task.get_backend())
+def backend_of(task: AnyTask, headers: Mapping[str, Any] | None = None) -> TwinBackend:
+    """Return the backend of a task that has a twin: the alias it was enqueued on, where this process has it."""
+    alias = str(read_facts(headers).get("alias"))
+    known = alias in task_backends.settings and hasattr(task_backends[alias], "twin_class")
+    return cast("TwinBackend", task_backends[alias] if known else task.get_backend())
 
 
 def twin_of(task: AnyTask, app: Celery) -> Twin:
-    """Return the twin of a task in an app."""
-    return cast("Twin", app.tasks[name_of(task)])
+    """Return the twin of a task in an app; raise TaskNameClash where another Celery task has its name."""
+    name = name_of(task)
+    found = app.tasks[name]
+    if not isinstance(found, Twin):
+        raise _clash(name, task, f"{type(found).__module__}.{type(found).__qualname__}")
+    return found
 
 
 def name_of(task: AnyTask) -> str:
@@ -192,8 +202,8 @@ def name_of(task: AnyTask) -> str:
 _tasks: dict[str, AnyTask] = {}
 
 
-def register(task: AnyTask) -> None:
-    """Give a task its twin in every Celery app, those of the future included.
+def register(task: AnyTask) -> bool:
+    """Give a task its twin in every Celery app, those of the future included; False if it has one.
 
     The copies that `using` makes share the twin of the first. Raise TaskNameClash where another
     function or another Celery task has the name.
@@ -201,24 +211,27 @@ def register(task: AnyTask) -> None:
     name = name_of(task)
     known = _tasks.get(name)
     if known is not None and known.func is task.func:
-        return
+        return False
     if known is not None and known.module_path != task.module_path:
         raise _clash(name, task, known.module_path)
     _tasks[name] = task
-    add = functools.partial(_add_twin, name)
     if known is None:
-        _state.connect_on_app_finalize(add)
+        _state.connect_on_app_finalize(functools.partial(_add_twin, name))
     for app in list(_state._get_active_apps()):  # type: ignore[attr-defined]
         if app.finalized:
             with app._finalize_mutex:
-                add(app)
+                _add_twin(name, app)
+            twin_of(task, app)
+    return True
 
 
 def _add_twin(name: str, app: Any) -> None:
     task = _tasks[name]
-    other = app._tasks.get(name)
-    if other is not None and not isinstance(other, Twin):
-        raise _clash(name, task, f"{type(other).__module__}.{type(other).__qualname__}")
+    if not isinstance(app._tasks.get(name), Twin | None):
+        # Not an error yet: raised here, where Celery finishes an app, it would keep other tasks out of it.
+        # `twin_of` says it to who uses the task, and the checks to everybody.
+        logger.error("%s", _clash(name, task, f"of {app._tasks[name].__module__}"))
+        return
     app._tasks.pop(name, None)  # a module that was loaded again brings its new function
     options = task.options.for_celery() if isinstance(task, CeleryTask) else {}
     app._task_from_fun(
@@ -266,7 +279,8 @@ def task_at(name: str, path: str) -> AnyTask:
         return known
     try:
         found = import_string(path)
-    except ImportError:
+    except Exception:  # the project's module, which may raise what it likes
+        logger.debug("The task at %s cannot be imported; its result is read without it", path, exc_info=True)
         found = None
     return found if isinstance(found, Task) else _stand_in(path)
 

@@ -25,21 +25,17 @@ from django.utils import timezone
 from tasks_celery.compat import AnyResult, normalize_json, task_backends, task_finished, task_started
 from tasks_celery.context import Context, announce, restored
 from tasks_celery.discovery import discover
-from tasks_celery.exceptions import TasksCeleryError
+from tasks_celery.exceptions import TaskInterrupted
 from tasks_celery.message import read_facts
 from tasks_celery.moments import from_text
 from tasks_celery.results import error_of, jsonable, to_result
 from tasks_celery.stores import Attempt, Outcome, Record, Status
-from tasks_celery.task import Run, Twin, name_of, registered, task_at
+from tasks_celery.task import Run, Twin, backend_of, name_of, registered, task_at
 
 if TYPE_CHECKING:
     from tasks_celery.backend import CeleryBackend
 
 logger = logging.getLogger("tasks_celery")
-
-
-class TaskInterrupted(TasksCeleryError):
-    """The task was ended by an exception that would have ended the worker too."""
 
 
 # --- what the function does -----------------------------------------------------------------------------------
@@ -253,7 +249,7 @@ def connect() -> None:
 def _on_postrun(sender: Any, **kwargs: Any) -> None:
     # Celery could not store its own result, and so called neither on_success nor on_failure.
     if isinstance(sender, Twin):
-        finished(cast("CeleryBackend", sender.django_task.get_backend()), sender)
+        finished(cast("CeleryBackend", backend_of(sender.django_task, sender.request.headers)), sender)
 
 
 def _on_failure(sender: Any, task_id: str, exception: BaseException, einfo: Any = None, **kwargs: Any) -> None:
@@ -281,7 +277,7 @@ def _report(
     twin: Twin, request: CeleryRequest, status: Status, error: BaseException, traceback: str | None = None
 ) -> None:
     """Record an ending that was seen from outside the function, and announce it."""
-    backend = cast("CeleryBackend", twin.django_task.get_backend())
+    backend = cast("CeleryBackend", backend_of(twin.django_task, request.headers))
     seed = seed_of(twin, request)
     _settle_outside(backend, seed, status, error, traceback, worker_id=request.hostname, retries=request.retries or 0)
 

@@ -14,10 +14,11 @@ FINISHED: frozenset[Status] = frozenset({"FAILED", "SUCCESSFUL"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """One failed attempt: the exception's class path and its traceback as text."""
+    """One failed attempt: the exception's class path, its traceback as text, and the attempt's number."""
 
     exception_class_path: str
     traceback: str
+    attempt: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +119,23 @@ def counts(record: Record, outcome: Outcome) -> bool:
     return record.status == "READY" or outcome.worker_id in (None, record.worker_ids[-1])
 
 
+def with_error(record: Record, error: Error, attempt: int) -> Record:
+    """Return the record with the error of an attempt; what was known of that attempt stays."""
+    if any(known.attempt == attempt for known in record.errors):
+        return record
+    errors = sorted((*record.errors, replace(error, attempt=attempt)), key=lambda known: known.attempt)
+    return replace(record, errors=tuple(errors))
+
+
 def settled(record: Record, outcome: Outcome) -> Record:
     """Return the record as it stands once `outcome` has been taken."""
+    # What ended a task that waited, a revoke say, belongs to the attempt that did not come.
+    number = record.attempt + 1 if record.status == "READY" else record.attempt
     return replace(
-        record,
+        with_error(record, outcome.error, number) if outcome.error else record,
         status=outcome.status,
         retries=record.retries + 1 if outcome.status == "READY" and outcome.error else record.retries,
         finished_at=outcome.at if outcome.status in FINISHED else None,
-        errors=(*record.errors, outcome.error) if outcome.error else record.errors,
         return_value=outcome.return_value,
     )
 

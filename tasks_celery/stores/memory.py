@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import deepcopy
 from threading import Lock
 from time import monotonic
 
-from tasks_celery.stores.base import FINISHED, Attempt, Outcome, Record, claimed, counts, may_claim, settled
+from tasks_celery.stores.base import (
+    FINISHED,
+    Attempt,
+    Outcome,
+    Record,
+    claimed,
+    counts,
+    may_claim,
+    settled,
+    with_error,
+)
 
 
 class MemoryStore:
@@ -42,18 +52,18 @@ class MemoryStore:
     def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
         with self._lock:
             record = self._live(seed.id) or seed
-            if record.status in FINISHED:
-                return record if self._tokens.get(seed.id) == outcome.token else None
-            if not counts(record, outcome):
-                if outcome.error is not None and outcome.attempt is not None:
-                    self._keep(replace(record, errors=(*record.errors, outcome.error)), lifetime)
+            if self._tokens.get(seed.id) == outcome.token:
+                return record
+            if record.status in FINISHED or not counts(record, outcome):
+                if outcome.error and outcome.attempt and outcome.attempt < record.attempt:
+                    self._records[seed.id] = with_error(record, outcome.error, outcome.attempt)
                 return None
             self._tokens[seed.id] = outcome.token
             return self._keep(settled(record, outcome), lifetime)
 
     def get(self, result_id: str) -> Record | None:
         with self._lock:
-            return self._live(result_id)
+            return deepcopy(self._live(result_id))
 
     def _live(self, result_id: str) -> Record | None:
         if self._deadlines.get(result_id, float("inf")) <= monotonic():
@@ -61,7 +71,7 @@ class MemoryStore:
         return self._records.get(result_id)
 
     def _keep(self, record: Record, lifetime: float | None) -> Record:
-        self._records[record.id] = record
+        self._records[record.id] = deepcopy(record)
         self._deadlines[record.id] = float("inf") if lifetime is None else monotonic() + lifetime
         return record
 

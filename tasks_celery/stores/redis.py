@@ -8,6 +8,7 @@ attempt adds to them without reading what is there.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -72,14 +73,14 @@ SETTLE = (
 local key, token, status, attempt, worker, err = KEYS[1], ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[9]
 if redis.call('EXISTS', key) == 0 then seed(key, ARGV[2]) end
 local now = redis.call('HMGET', key, 'status', 'retries', 'token', 'attempt')
-if now[1] == 'SUCCESSFUL' or now[1] == 'FAILED' then
-  if now[3] == token then return redis.call('HGETALL', key) end
-  return {}
-end
+if now[3] == token then return redis.call('HGETALL', key) end
+local finished = now[1] == 'SUCCESSFUL' or now[1] == 'FAILED'
 local counts
 if attempt ~= '' then
   counts = now[1] == 'RUNNING' and now[4] == attempt
-  if not counts and err ~= '' then redis.call('HSETNX', key, 'error:' .. attempt, err) end
+  if err ~= '' and tonumber(attempt) < tonumber(now[4]) then redis.call('HSETNX', key, 'error:' .. attempt, err) end
+elseif finished then
+  counts = false
 else
   local fits = worker == '' or redis.call('HGET', key, 'worker:' .. now[4]) == worker
   counts = tonumber(ARGV[8]) >= tonumber(now[2]) and (now[1] == 'READY' or fits)
@@ -89,7 +90,7 @@ redis.call('HSET', key, 'status', status, 'token', token)
 if err ~= '' then
   local number = tonumber(now[4])
   if now[1] == 'READY' then number = number + 1 end
-  redis.call('HSET', key, 'error:' .. number, err)
+  redis.call('HSETNX', key, 'error:' .. number, err)
 end
 if status == 'READY' then
   if err ~= '' then redis.call('HINCRBY', key, 'retries', 1) end
@@ -163,7 +164,8 @@ class RedisStore:
             return _record(result_id, self._client.hgetall(self._key(result_id)))
 
     def _key(self, result_id: str) -> str:
-        return f"{self._prefix}result:{result_id}"
+        # Escaped, for an id may be any text, and half a surrogate pair is no UTF-8.
+        return f"{self._prefix}result:{result_id}".encode(errors="backslashreplace").decode()
 
     @contextmanager
     def _door(self) -> Iterator[None]:
@@ -177,11 +179,11 @@ class RedisStore:
 
 
 def redis_url(url: str) -> str:
-    """Return a URL of Celery's for a socket (``redis+socket:///path?virtual_host=1``) as redis-py has it."""
+    """Return a URL of Celery's as redis-py has it: a socket's (``redis+socket:///path?virtual_host=1``), or of TLS."""
     for scheme in ("redis+socket:", "socket:"):
         if url.startswith(scheme):
             return "unix:" + url.removeprefix(scheme).replace("virtual_host=", "db=")
-    return url
+    return re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), url)
 
 
 def _milliseconds(lifetime: float | None) -> int | str:
@@ -202,7 +204,7 @@ def _seed(record: Record) -> str:
         "last_attempted_at": to_text(record.last_attempted_at),
     }
     fields |= {f"worker:{number}": worker for number, worker in enumerate(record.worker_ids, 1)}
-    fields |= {f"error:{number}": _error_text(error) for number, error in enumerate(record.errors, 1)}
+    fields |= {f"error:{error.attempt}": _error_text(error) for error in record.errors}
     known = {name: str(value) for name, value in fields.items() if value is not None}
     return json.dumps([text for pair in known.items() for text in pair])
 
@@ -225,7 +227,7 @@ def _record(result_id: str, fields: Mapping[str, str]) -> Record | None:
         return None
     facts: dict[str, Any] = json.loads(fields["facts"])
     facts |= {name: from_text(facts[name]) for name in ("run_after", "enqueued_at")}
-    errors = (json.loads(fields[name]) for name in _numbered(fields, "error:"))
+    errors = [(*json.loads(fields[name]), int(name.partition(":")[2])) for name in _numbered(fields, "error:")]
     return Record(
         id=result_id,
         **facts,
@@ -235,7 +237,7 @@ def _record(result_id: str, fields: Mapping[str, str]) -> Record | None:
         last_attempted_at=from_text(fields.get("last_attempted_at")),
         finished_at=from_text(fields.get("finished_at")),
         worker_ids=tuple(fields[name] for name in _numbered(fields, "worker:")),
-        errors=tuple(Error(exception_class_path=path, traceback=text) for path, text in errors),
+        errors=tuple(Error(exception_class_path=path, traceback=text, attempt=number) for path, text, number in errors),
         return_value=json.loads(fields.get("value", "null")),
     )
 

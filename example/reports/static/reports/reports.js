@@ -1,0 +1,108 @@
+/**
+ * Browser. Keeps the list of reports true without a reload.
+ *
+ * Two sources tell how a report ended: the event, as it happens, and the list of states, read each time the
+ * socket is ready. The second finds what ended while nobody listened: before the page had its socket,
+ * or while the socket was away. As it is read after the socket has joined, nothing falls between the two.
+ */
+
+const LABELS = { waiting: "Waiting", building: "Building", ready: "Ready", failed: "Failed" };
+const IS_PENDING = '[data-state="waiting"], [data-state="building"]';
+
+export function follow(client, { statesUrl }) {
+  // Without a payload the event says that something ended, and the states say what.
+  const listen = (name, state) =>
+    client.on(name, ({ data }) => (data.payload ? arrived({ ...data.payload, state }) : catchUp(statesUrl)));
+  listen("report.ready", "ready");
+  listen("report.failed", "failed");
+  client.addEventListener("ready", () => catchUp(statesUrl));
+  client.addEventListener("status", () => showConnection(client));
+  showConnection(client);
+  showLocalTimes(document);
+}
+
+async function arrived(report) {
+  if (!row(report.report)) await fetchRows(); // asked for in another tab
+  show(report);
+  announce(report);
+}
+
+async function catchUp(statesUrl) {
+  if (!document.querySelector(IS_PENDING)) return;
+  try {
+    const { reports } = await (await fetch(statesUrl)).json();
+    reports.filter(show).forEach(announce);
+  } catch (error) {
+    say("The states could not be read. Reload the page to see them.");
+    throw error;
+  }
+}
+
+/**
+ * Change a row, and say whether that was news. An answer may be older than an event that came meanwhile: what
+ * has ended stays as it is.
+ */
+function show({ report, state, title, download_url: url, reason }) {
+  const shown = row(report);
+  if (!shown || !shown.matches(IS_PENDING) || shown.dataset.state === state) return false;
+  shown.dataset.state = state;
+  shown.querySelector(".state").textContent = LABELS[state];
+  const why = shown.querySelector(".reason");
+  why.textContent = reason ?? "";
+  why.hidden = !reason;
+  if (state === "ready") shown.append(downloadLink(url, title));
+  shown.classList.toggle("fresh", !shown.matches(IS_PENDING));
+  return true;
+}
+
+function downloadLink(url, title) {
+  const link = Object.assign(document.createElement("a"), { className: "download", href: url, textContent: "Download" });
+  link.download = "";
+  const whose = Object.assign(document.createElement("span"), { className: "visually-hidden", textContent: ` ${title}` });
+  link.append(whose);
+  return link;
+}
+
+async function fetchRows() {
+  const response = await fetch("/");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const rows = page.getElementById("reports");
+  if (!rows) return;
+  showLocalTimes(rows);
+  document.getElementById("reports").replaceWith(rows);
+}
+
+function showConnection(client) {
+  const shown = document.getElementById("connection");
+  const texts = {
+    live: "live",
+    connecting: shown.dataset.status === "connecting" ? "connecting" : "reconnecting",
+    waiting: "reconnecting",
+    closed: client.code === 4401 || client.code === 4403 ? "signed out" : "closed",
+  };
+  shown.textContent = texts[client.status];
+  shown.dataset.status = client.status;
+}
+
+/** The server writes times in its own zone; a reader has another, and knows which day it is. */
+function showLocalTimes(root) {
+  const today = new Date().toDateString();
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    const day = moment.toDateString() === today ? {} : { day: "numeric", month: "short" };
+    time.textContent = moment.toLocaleString(undefined, { ...day, hour: "numeric", minute: "2-digit" });
+  }
+}
+
+function announce({ state, title }) {
+  if (state === "ready") say(`“${title}” is ready.`);
+  if (state === "failed") say(`“${title}” failed.`);
+}
+
+function say(text) {
+  document.getElementById("status").textContent = text;
+}
+
+function row(report) {
+  return document.querySelector(`[data-report="${Number(report)}"]`);
+}

@@ -1,0 +1,80 @@
+"""Test process. The example's servers for every integration test, started once, and what tests of them share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+import pytest
+
+from example.servers import Stack, plan_redis
+
+DEADLINE = 60.0  # seconds; a busy machine of two cores needs 15 for what an idle one does in 3
+DIGEST_EVERY = 5
+
+# What a person's shell may hold for the example; the tests decide it themselves.
+UNSET = ("REDIS_URL", "VAR_DIR", "PORT", "DIGEST_EVERY", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "TIME_ZONE")
+
+T = TypeVar("T")
+
+
+def require(present: object, reason: str) -> None:
+    """Skip the test if what it needs is missing; fail it where CI is true, which leaves out nothing."""
+    if present:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason} CI leaves out nothing.")
+    pytest.skip(reason)
+
+
+def eventually(check: Callable[[], T], *, within: float = DEADLINE) -> T:
+    """Return what the check returns once it raises no AssertionError; after the deadline, let it raise."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def clean_environ() -> dict[str, str]:
+    """The environment without anything that steers the example."""
+    return {name: value for name, value in os.environ.items() if name not in UNSET}
+
+
+@pytest.fixture(scope="session")
+def stack(clean_environ: dict[str, str]) -> Iterator[Stack]:
+    """The example, running: `base_url`, `redis_url`, `env` for processes of its own kind, `children` by name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = plan_redis(clean_environ, Path(scratch))
+    require(plan.url, f"There is no Redis server here but {plan.label}; install redis-server.")
+    signal.signal(signal.SIGTERM, _end_the_tests)
+    with Stack(environ=clean_environ, digest_every=DIGEST_EVERY) as stack:
+        yield stack
+
+
+def _end_the_tests(number: int, frame: FrameType | None) -> None:
+    # Else the test process ends at once, and its servers stay.
+    pytest.exit(f"ended by signal {number}", returncode=128 + number)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the servers' last lines to the report of a test that failed."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(running, Stack):
+        for name, child in running.children.items():
+            report.sections.append((f"last lines of {name}", child.last_lines(40)))
+    return report

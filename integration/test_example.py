@@ -1,0 +1,185 @@
+"""Test process. The example as its users, and as those who run it, meet it: real Redis, worker, beat and daphne."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection
+
+from example.demo import Visitor, next_message
+from example.servers import ROOT, Stack, have_beat
+from integration.conftest import DEADLINE, eventually, require
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def ada(stack: Stack) -> Visitor:
+    visitor = Visitor(stack.base_url)
+    visitor.sign_in("ada")
+    return visitor
+
+
+@pytest.fixture
+def grace(stack: Stack) -> Visitor:
+    visitor = Visitor(stack.base_url)
+    visitor.sign_in("grace")
+    return visitor
+
+
+@contextmanager
+def listening(visitor: Visitor, stack: Stack) -> Iterator[ClientConnection]:
+    """Hold a WebSocket open that has joined: what is announced from then on reaches it."""
+    with visitor.listen() as connection:
+        next_message(connection, stack, type="task.ready")
+        yield connection
+
+
+def event_of(connection: ClientConnection, stack: Stack, event: str) -> dict[str, Any]:
+    data: dict[str, Any] = next_message(connection, stack, type="task.event", event=event)["data"]
+    return data
+
+
+# --- who is let in ------------------------------------------------------------------------------------------------
+
+
+def test_an_anonymous_socket_is_accepted_and_then_closed_with_4401(stack: Stack) -> None:
+    with Visitor(stack.base_url).listen() as connection:
+        with pytest.raises(ConnectionClosed):
+            connection.recv(timeout=DEADLINE)
+        assert connection.close_code == 4401
+
+
+def test_another_origin_is_refused(ada: Visitor) -> None:
+    with pytest.raises(InvalidStatus) as refused, ada.listen(origin="https://evil.example"):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_report_is_its_owners_alone(ada: Visitor, grace: Visitor, stack: Stack) -> None:
+    with listening(ada, stack) as connection:
+        ada.post("/reports/", sample="1")
+        url = event_of(connection, stack, "report.ready")["payload"]["download_url"]
+    assert "<table" in ada.get(url)
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+        grace.get(url)
+    refused.value.close()
+
+
+# --- what is told -------------------------------------------------------------------------------------------------
+
+
+def test_two_users_each_hear_of_their_own_reports_only(ada: Visitor, grace: Visitor, stack: Stack) -> None:
+    with listening(ada, stack) as to_ada, listening(grace, stack) as to_grace:
+        for _ in range(2):
+            ada.post("/reports/", sample="1")
+            grace.post("/reports/", sample="1")
+        # Each waits for two; were a message of the other's among them, the two sets would meet.
+        for_ada = {event_of(to_ada, stack, "report.ready")["payload"]["report"] for _ in range(2)}
+        for_grace = {event_of(to_grace, stack, "report.ready")["payload"]["report"] for _ in range(2)}
+    assert len(for_ada) == len(for_grace) == 2
+    assert for_ada.isdisjoint(for_grace)
+    for visitor, reports in ((ada, for_ada), (grace, for_grace)):
+        assert all("<table" in visitor.get(f"/reports/{pk}/download/") for pk in reports)
+
+
+def test_an_event_tells_the_task_its_times_and_the_payload_and_nothing_else(ada: Visitor, stack: Stack) -> None:
+    with listening(ada, stack) as connection:
+        ada.post("/reports/", sample="1")
+        message = next_message(connection, stack, type="task.event")
+    assert set(message) == {"type", "seq", "epoch", "event", "data"}
+    data = message["data"]
+    assert set(data) == {"id", "name", "status", "enqueued_at", "started_at", "finished_at", "payload"}
+    assert data["name"] == "example.reports.tasks.build_report"
+    assert data["status"] == "SUCCESSFUL"
+    assert data["enqueued_at"] <= data["started_at"] <= data["finished_at"]
+    assert set(data["payload"]) == {"report", "title", "download_url"}
+
+
+def test_a_report_that_fails_is_told_with_its_reason(ada: Visitor, stack: Stack) -> None:
+    with listening(ada, stack) as connection:
+        ada.post("/reports/", fail="1")
+        data = event_of(connection, stack, "report.failed")
+    assert data["status"] == "FAILED"
+    assert data["payload"]["reason"]
+    assert "Traceback" not in json.dumps(data)
+    assert data["payload"]["reason"] in ada.get("/").replace("&#x27;", "'").replace("&quot;", '"')
+
+
+def test_a_socket_idle_for_longer_than_redis_pys_read_timeout_still_hears(ada: Visitor, stack: Stack) -> None:
+    with listening(ada, stack) as connection:
+        with pytest.raises(TimeoutError):  # 5 s is what kills it where socket_timeout is left as it is
+            connection.recv(timeout=8)
+        ada.post("/reports/", sample="1")
+        assert event_of(connection, stack, "report.ready")["payload"]["report"]
+
+
+# --- what those who run it see ------------------------------------------------------------------------------------
+
+
+def test_inspect_registered_lists_the_django_tasks_by_name(stack: Stack) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "example", "inspect", "registered", "--json", "--timeout", "3"]
+
+    def registered() -> None:
+        told = subprocess.run(command, cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, timeout=DEADLINE, check=False)
+        assert told.returncode == 0, "no worker answered"
+        (names,) = json.loads(told.stdout).values()
+        assert {"example.reports.tasks.build_report", "example.reports.tasks.nightly_digest"} <= set(names)
+
+    eventually(registered)
+
+
+def test_the_workers_banner_lists_the_django_tasks_and_their_queues(stack: Stack) -> None:
+    lines = [line.strip() for line in stack.children["worker"].lines]
+    assert ". example.reports.tasks.build_report" in lines
+    assert ". example.reports.tasks.nightly_digest" in lines
+    assert any(line.startswith(".> reports ") for line in lines)
+
+
+def test_beat_runs_the_digest(stack: Stack) -> None:
+    require(have_beat(), "django-celery-beat is not installed here; no release of it installs on Django 6.1.")
+
+    def digested() -> None:
+        done = [line for line in stack.children["worker"].lines if "nightly_digest[" in line and "succeeded" in line]
+        assert len(done) >= 2
+
+    eventually(digested)
+
+
+# Another process, which shares with the web process and the worker nothing but the settings.
+READ_RESULT = """
+import json, sys, django
+django.setup()
+from tasks_celery.compat import task_backends
+result = task_backends["default"].get_result(sys.argv[1])
+print(json.dumps({
+    "status": result.status,
+    "value": result.return_value,
+    "workers": result.worker_ids,
+    "times": [result.enqueued_at, result.started_at, result.finished_at],
+}, default=lambda time: time.isoformat()))
+"""
+
+
+def test_a_result_is_read_from_another_process(ada: Visitor, stack: Stack) -> None:
+    with listening(ada, stack) as connection:
+        ada.post("/reports/", sample="1")
+        data = event_of(connection, stack, "report.ready")
+    told = subprocess.run(
+        [sys.executable, "-c", READ_RESULT, data["id"]],
+        cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, check=True, timeout=DEADLINE,
+    )  # fmt: skip
+    result = json.loads(told.stdout)
+    assert result["status"] == "SUCCESSFUL"
+    assert result["value"]["orders"] > 0
+    assert len(result["workers"]) == 1
+    assert result["times"] == sorted(result["times"])
+    assert None not in result["times"]

@@ -1,0 +1,21 @@
+"""Both. Hangs the announcements on Django's task signals, and registers the checks."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class TasksCeleryChannelsConfig(AppConfig):
+    """``"tasks_celery.channels"`` in INSTALLED_APPS."""
+
+    name = "tasks_celery.channels"
+    label = "tasks_celery_channels"
+    verbose_name = "Task events"
+
+    def ready(self) -> None:
+        """Connect to the signals and register the checks. Opens no connection and starts no thread."""
+        from tasks_celery.channels import checks, publisher, receivers
+
+        receivers.connect()
+        publisher.connect()
+        checks.register()

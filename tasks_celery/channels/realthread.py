@@ -1,0 +1,41 @@
+"""Both. Real threads and locks, also where gevent or eventlet have put green ones in their place.
+
+An event loop in a green thread marks the OS thread below it as one that runs a loop, and from then on
+every ORM call of every other greenlet raises SynchronousOnlyOperation. So the publisher's loop gets an OS thread of
+its own; and what that thread shares with the others is guarded by a lock that knows nothing of greenlets.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def start_thread(target: Callable[[], None], *, name: str) -> None:
+    """Run `target` in a new OS thread that does not keep the process alive."""
+    green = _patcher()
+    if green is None:
+        threading.Thread(target=target, name=name, daemon=True).start()
+    else:
+        green("start_new_thread")(target, ())
+
+
+def make_lock() -> threading.Lock:
+    """Return a lock between OS threads. Whoever holds it must not let another greenlet run."""
+    green = _patcher()
+    lock: threading.Lock = green("allocate_lock")() if green else threading.Lock()
+    return lock
+
+
+def _patcher() -> Callable[[str], Any] | None:
+    """Return what finds the originals of `_thread`; None where nothing replaced them."""
+    # Read from sys.modules: who has not imported gevent has not patched anything with it.
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return lambda name: gevent.get_original("_thread", name)
+    eventlet = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return lambda name: getattr(eventlet.original("_thread"), name)
+    return None

@@ -1,0 +1,238 @@
+"""Both. One OS thread with one event loop, which sends what is in the outbox. It belongs to one process.
+
+The usual ``async_to_sync(layer.group_send)(…)`` makes a thread, a loop and a connection to Redis for every
+call, and its caller waits for all of it. Here the caller puts an event down and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tasks_celery.channels.events import Envelope, group_message
+from tasks_celery.channels.layer import Layer, passing_errors
+from tasks_celery.channels.outbox import Batch, Outbox
+from tasks_celery.channels.realthread import make_lock, start_thread
+
+logger = logging.getLogger("tasks_celery.channels")
+
+THREAD_NAME = "tasks_celery.channels.sender"
+#: Seconds between two looks at whether all is sent. Looking works with every kind of thread; waiting for a
+#: condition that a real thread sets would stop every greenlet of this one.
+LOOK_EVERY = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may wait, leave together and be under way, and for how many seconds one message may be."""
+
+    queue: int = 10_000
+    batch: int = 50
+    in_flight: int = 8
+    deadline: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What became of the events so far. `queued` wait now; `retried` counts messages, the others events."""
+
+    sent: int = 0
+    dropped: int = 0
+    failed: int = 0
+    retried: int = 0
+    queued: int = 0
+
+
+class SenderLoop(asyncio.SelectorEventLoop):
+    """Looks hosts up in its own thread, which has nothing else to do but to wait for the connection.
+
+    asyncio starts a thread for it. An interpreter that is about to end starts none, and the last events of
+    a short program, whose first connection is yet to be made, would be lost.
+    """
+
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
+        """Return what the socket module says, and block until it does."""
+        return socket.getaddrinfo(host, port, **hints)
+
+
+class Sender:
+    """Sends events to groups, in order within a group; starts its thread with the first of them."""
+
+    def __init__(self, open_layer: Callable[[], Layer], limits: Limits) -> None:
+        self._open_layer = open_layer
+        self._limits = limits
+        self._lock = make_lock()
+        # What follows is read and written under the lock, as is the outbox.
+        self._outbox = Outbox(limit=limits.queue, batch=limits.batch)
+        self._counters = Counters()
+        self._dropping = 0
+        self._failing = 0
+        self._is_running = False
+        self._is_asleep = False
+        self._is_stopping = False
+        # These belong to the thread.
+        self._layer: Layer | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._awake: asyncio.Event
+
+    def put(self, group: str, envelope: Envelope) -> None:
+        """Take an event and return at once; where too many wait, it is dropped and counted. Raises nothing."""
+        with self._lock:
+            is_taken = not self._is_stopping and self._outbox.put(group, envelope)
+            is_first_drop = not is_taken and self._count_dropped()
+            must_start = is_taken and not self._is_running
+            must_wake = is_taken and self._is_asleep
+            self._is_running = self._is_running or must_start
+            self._is_asleep = self._is_asleep and not must_wake
+        if must_start:
+            self._start()
+        if must_wake:
+            self._wake()
+        if is_first_drop:
+            logger.error(
+                "The event of task id=%s and those after it are dropped: %s wait for the channel layer already, or "
+                "this process is ending. Is the layer up and fast enough?",
+                envelope.data.get("id"),
+                self._limits.queue,
+            )
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until nothing is left to send, for at most `timeout` seconds; return whether nothing is."""
+        return self._wait_until(lambda: self._outbox.is_idle, timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """Flush, then end the thread; return whether all was sent. What is put down later is dropped."""
+        deadline = time.monotonic() + timeout
+        is_all_sent = self.flush(timeout)
+        with self._lock:
+            self._is_stopping = True
+            must_wake, self._is_asleep = self._is_asleep, False
+        if must_wake:
+            self._wake()
+        self._wait_until(lambda: not self._is_running, deadline - time.monotonic())
+        return is_all_sent
+
+    def counters(self) -> Counters:
+        """Return what became of the events so far."""
+        with self._lock:
+            return replace(self._counters, queued=self._outbox.depth)
+
+    def _wait_until(self, is_so: Callable[[], bool], timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._lock:
+                if is_so():
+                    return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_EVERY)
+
+    def _start(self) -> None:
+        try:
+            start_thread(self._run, name=THREAD_NAME)
+        except RuntimeError as error:  # no more threads, or the interpreter is about to end
+            with self._lock:
+                self._is_running = False
+            logger.error("Events cannot be sent (%s); the next one tries again.", error)  # noqa: TRY400
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._awake.set)
+        except RuntimeError as error:  # `stop` was faster
+            logger.debug("The thread that sends events has ended: %s", error)
+
+    # From here on: in the thread.
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=SenderLoop) as runner:
+                runner.run(self._send_all())
+        except Exception:
+            logger.exception("The thread that sends events ended; the next event starts it again.")
+        finally:
+            with self._lock:
+                self._is_running = self._is_asleep = False
+
+    async def _send_all(self) -> None:
+        self._loop, self._awake = asyncio.get_running_loop(), asyncio.Event()
+        self._layer = None
+        slots = asyncio.Semaphore(self._limits.in_flight)
+        async with asyncio.TaskGroup() as sends:
+            while not self._is_stopping:
+                # The slot comes first: what arrives while all are taken leaves in one batch.
+                await slots.acquire()
+                if batch := self._take():
+                    sends.create_task(self._send(batch)).add_done_callback(lambda _: slots.release())
+                else:
+                    slots.release()
+                    await self._awake.wait()
+                    self._awake.clear()
+
+    def _take(self) -> Batch | None:
+        with self._lock:
+            batch = self._outbox.take()
+            self._is_asleep = batch is None and not self._is_stopping
+            return batch
+
+    async def _send(self, batch: Batch) -> None:
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                await self._send_or_try_again(batch)
+        except Exception as error:  # noqa: BLE001 - whatever a layer, its client and its serializer raise
+            self._note_failed(batch, error)
+        else:
+            self._note_sent(batch)
+        finally:
+            with self._lock:
+                self._outbox.done(batch)
+            self._awake.set()
+
+    async def _send_or_try_again(self, batch: Batch) -> None:
+        message = group_message(batch.envelopes)
+        layer = self._layer = self._layer or self._open_layer()
+        try:
+            await layer.group_send(batch.group, message)
+        except passing_errors():
+            # A connection that was idle while the server went away and came back fails once, and only once.
+            with self._lock:
+                self._counters = replace(self._counters, retried=self._counters.retried + 1)
+            await layer.group_send(batch.group, message)
+
+    def _count_dropped(self) -> bool:
+        """Count a dropped event; return whether it is the first since there was room."""
+        self._counters = replace(self._counters, dropped=self._counters.dropped + 1)
+        self._dropping += 1
+        return self._dropping == 1
+
+    def _note_sent(self, batch: Batch) -> None:
+        with self._lock:
+            self._counters = replace(self._counters, sent=self._counters.sent + len(batch.envelopes))
+            failed, self._failing = self._failing, 0
+            # Room for half before it counts as over: else each event that fits between two that do not is a line.
+            has_room = self._outbox.depth * 2 <= self._limits.queue
+            dropped = self._dropping if has_room else 0
+            self._dropping -= dropped
+        if failed:
+            logger.warning("The channel layer takes events again; %s could not be sent meanwhile.", failed)
+        if dropped:
+            logger.error("There is room for events again; %s were dropped meanwhile.", dropped)
+
+    def _note_failed(self, batch: Batch, error: Exception) -> None:
+        count = len(batch.envelopes)
+        with self._lock:
+            self._counters = replace(self._counters, failed=self._counters.failed + count)
+            is_first = not self._failing
+            self._failing += count
+        if is_first:
+            logger.error(
+                "Events of the tasks id=%s could not be sent: %s. The tasks themselves are not affected. Further "
+                "failures are counted, and told once the layer takes events again.",
+                ", ".join(str(each.data.get("id")) for each in batch.envelopes),
+                f"{type(error).__name__}: {error}",
+                exc_info=error,
+            )

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+
+import example
+
+FOLDER = Path(example.__file__).parent
+VARIABLES = ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "REDIS_URL", "DIGEST_EVERY", "DEMO_SIGN_IN", "SECURE_COOKIES")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Read the settings with these environment variables, and no others of theirs."""
+
+    def read_settings(**variables: str) -> dict[str, Any]:
+        for name in VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"VAR_DIR": str(tmp_path / "var"), **variables}.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(FOLDER / "settings.py"))
+
+    return read_settings
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"DEBUG": "0"}, "SECRET_KEY is not set and DEBUG is off"),
+        ({"DEBUG": "maybe"}, "DEBUG is 'maybe'; set it to 1 or 0"),
+        ({"DIGEST_EVERY": "often"}, "DIGEST_EVERY is 'often'; set it to a number of seconds"),
+        ({"DIGEST_EVERY": "-1"}, "DIGEST_EVERY is '-1'; set it to 0 or more seconds"),
+        ({"DIGEST_EVERY": "nan"}, "DIGEST_EVERY is 'nan'; set it to 0 or more seconds"),
+    ],
+)
+def test_a_wrong_variable_is_refused_with_what_to_do(read: Any, variables: dict[str, str], says: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        read(**variables)
+    assert says in str(caught.value)
+
+
+def test_without_variables_it_is_the_demo(read: Any, tmp_path: Path) -> None:
+    settings = read()
+    assert settings["DEBUG"] is settings["DEMO_SIGN_IN"] is True
+    assert settings["SESSION_COOKIE_SECURE"] is False
+    assert settings["CELERY_BROKER_URL"] == "redis://127.0.0.1:6379/0"
+    assert settings["DIGEST_EVERY"] is None
+    assert (tmp_path / "var").is_dir()
+
+
+def test_without_debug_it_is_careful(read: Any) -> None:
+    settings = read(DEBUG="0", SECRET_KEY="secret")
+    assert settings["SESSION_COOKIE_SECURE"] is settings["CSRF_COOKIE_SECURE"] is True
+    assert settings["DEMO_SIGN_IN"] is settings["SERVE_STATIC"] is False
+
+
+def test_one_redis_address_serves_all_three(read: Any) -> None:
+    settings = read(REDIS_URL="unix:///run/redis.sock")
+    assert settings["CELERY_BROKER_URL"] == settings["CELERY_RESULT_BACKEND"] == "redis+socket:///run/redis.sock"
+    (host,) = settings["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
+    assert host == {"address": "unix:///run/redis.sock", "socket_timeout": None, "max_connections": 5000}
+
+
+@pytest.mark.django_db
+def test_the_migrations_make_what_the_models_say() -> None:
+    call_command("makemigrations", "reports", check=True, dry_run=True, verbosity=0)
+
+
+MIGRATE_THRICE = """
+import django
+django.setup()
+from django.conf import settings
+from django.core.management import call_command
+from django_celery_beat.models import PeriodicTask
+for settings.DIGEST_EVERY in (30, 30, None):
+    call_command("migrate", verbosity=0)
+    print(list(PeriodicTask.objects.order_by("name").values_list("name", "task", "crontab__hour", "interval__every")))
+"""
+
+
+@pytest.mark.skipif(not find_spec("django_celery_beat"), reason="django-celery-beat is not installed")
+def test_migrate_writes_the_schedule_again_and_again_the_same(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MIGRATE_THRICE],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "example.settings", "VAR_DIR": str(tmp_path)},
+        cwd=FOLDER.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    digest = "example.reports.tasks.nightly_digest"
+    nightly = ("Digest, nightly at 03:00", digest, "3", None)
+    often = ("Digest, every DIGEST_EVERY seconds", digest, None, 30)
+    assert done.stdout.splitlines() == [str([often, nightly]), str([often, nightly]), str([nightly])]
+
+
+def test_manage_py_runs_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "manage.py"), "check"],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "example.settings", "VAR_DIR": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

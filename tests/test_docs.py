@@ -1,0 +1,45 @@
+"""The reference names what the code has, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from tasks_celery.options import Options
+from tasks_celery.task import TaskOptions
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def test_every_check_is_in_the_reference_and_no_other() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "tasks_celery").rglob("*.py"))
+    assert set(re.findall(r'id="(tasks_celery\.[EW]\d+)"', code)) == set(
+        re.findall(r"tasks_celery\.[EW]\d+", section("Checks"))
+    )
+
+
+def test_every_option_is_in_the_reference_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", section("Options"), re.MULTILINE))
+    assert set(rows) == {field.name.upper() for field in fields(Options)}
+    assert float(rows["TIMEOUT"]) == Options().timeout
+    assert rows["KEY_PREFIX"].strip('"') == Options().key_prefix
+
+
+def test_every_task_option_is_in_the_reference() -> None:
+    named = re.findall(r"`(\w+)`", section("Task options").rpartition("left out.")[2])
+    assert named == [field.name for field in fields(TaskOptions)]
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert f"## {version[1]}" in CHANGELOG
