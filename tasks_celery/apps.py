@@ -14,7 +14,7 @@ class TasksCeleryConfig(AppConfig):
     def ready(self) -> None:
         from django.core.checks import register
 
-        from tasks_celery import checks, worker
+        from tasks_celery import checks, parent
 
         register(checks.check_project)
-        worker.connect()
+        parent.connect()

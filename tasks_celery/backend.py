@@ -10,14 +10,15 @@ from typing import Any
 from celery import Celery
 from django.core.checks import CheckMessage
 
-from tasks_celery import checks, publish, worker
+from tasks_celery import checks, parent, publish, worker
 from tasks_celery.celery import find_app
 from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, TaskResultDoesNotExist
 from tasks_celery.exceptions import TasksCeleryError
 from tasks_celery.message import REDIS_STEPS, Scale, scale_for
 from tasks_celery.options import Options, parse_options
 from tasks_celery.results import Results, find_store, first_url, store_url, to_result
-from tasks_celery.task import CeleryTask, Sent, Twin, register, task_at
+from tasks_celery.task import CeleryTask
+from tasks_celery.twin import Sent, Twin, register, task_at, twin_of
 
 
 class _Flag:
@@ -70,7 +71,7 @@ class CeleryBackend(BaseTaskBackend):
         """Return how the broker orders messages in a queue; for None, in all the queues of this alias."""
         conf = self.app.conf
         largest = [self._largest(name) for name in ([queue_name] if queue_name else sorted(self.queues) or [""])]
-        transport = first_url(conf.broker_write_url).partition(":")[0].partition("+")[0]
+        transport = (first_url(conf.broker_write_url) or "amqp:").partition(":")[0].partition("+")[0]
         known = {"rediss": "redis", "valkey": "redis", "sentinel": "redis", "amqps": "amqp", "pyamqp": "amqp"}
         return scale_for(
             known.get(transport, transport),
@@ -89,7 +90,7 @@ class CeleryBackend(BaseTaskBackend):
         """Refuse what cannot run here (InvalidTask), and give the task its Celery twin."""
         super().validate_task(task)
         if register(task):
-            worker.connect()
+            parent.connect()
 
     def enqueue(  # type: ignore[override]  # the stubs type it per task
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -113,6 +114,10 @@ class CeleryBackend(BaseTaskBackend):
         return checks.check_backend(self)
 
     # What the twin asks for.
+
+    def twin(self, task: AnyTask) -> Twin:
+        """Return the Celery task of a Django Task, in this alias's app."""
+        return twin_of(task, self.app)
 
     def run(self, twin: Twin, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run an attempt in the worker; see `worker.run`."""

@@ -69,7 +69,10 @@ def _conventional_app() -> Celery | None:
 def _app_in(name: str) -> Celery | None:
     if name not in sys.modules and not _exists(name):
         return None
-    module = import_module(name)
+    try:
+        module = import_module(name)
+    except Exception as error:  # the project's module, which may raise what it likes
+        raise OptionsError(f"The project's Celery app in {name} cannot be imported: {error}") from error
     app = getattr(module, "app", None)
     if app is None and getattr(module.__spec__, "_initializing", False):
         raise AppNotReady(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import current_app, current_task
 from celery.local import Proxy
@@ -18,15 +18,13 @@ from django.core.checks import CheckMessage, Error, Warning
 from tasks_celery.compat import AnyTask
 from tasks_celery.exceptions import OptionsError, TaskNameClash
 from tasks_celery.results import find_store, first_url, store_url
-from tasks_celery.task import name_of, registered, twin_of
+from tasks_celery.task import name_of
+from tasks_celery.twin import TwinBackend, registered, twin_of
 
-if TYPE_CHECKING:
-    from tasks_celery.backend import CeleryBackend
-
-Check = Callable[["CeleryBackend"], "CheckMessage | None"]
+Check = Callable[[TwinBackend], CheckMessage | None]
 
 
-def check_backend(backend: CeleryBackend) -> list[CheckMessage]:
+def check_backend(backend: TwinBackend) -> list[CheckMessage]:
     """Return the messages about one alias; the first error about OPTIONS hides what would follow from it."""
     broken = next(filter(None, (check(backend) for check in FIRST)), None)
     if broken:
@@ -41,7 +39,7 @@ def check_backend(backend: CeleryBackend) -> list[CheckMessage]:
     return [message for check in checks if (message := check(backend)) is not None]
 
 
-def options_are_wrong(backend: CeleryBackend) -> CheckMessage | None:
+def options_are_wrong(backend: TwinBackend) -> CheckMessage | None:
     try:
         _ = backend.settings
     except OptionsError as error:
@@ -49,7 +47,7 @@ def options_are_wrong(backend: CeleryBackend) -> CheckMessage | None:
     return None
 
 
-def app_is_missing(backend: CeleryBackend) -> CheckMessage | None:
+def app_is_missing(backend: TwinBackend) -> CheckMessage | None:
     try:
         _ = backend.app
     except OptionsError as error:
@@ -58,7 +56,7 @@ def app_is_missing(backend: CeleryBackend) -> CheckMessage | None:
     return None
 
 
-def celery_is_misconfigured(backend: CeleryBackend) -> CheckMessage | None:
+def celery_is_misconfigured(backend: TwinBackend) -> CheckMessage | None:
     try:
         _ = backend.app.tasks, backend.app.amqp.queues
     except Exception as error:  # noqa: BLE001  Celery raises what a setting of the wrong kind leads to
@@ -70,7 +68,7 @@ def celery_is_misconfigured(backend: CeleryBackend) -> CheckMessage | None:
     return None
 
 
-def store_is_unusable(backend: CeleryBackend) -> CheckMessage | None:
+def store_is_unusable(backend: TwinBackend) -> CheckMessage | None:
     try:
         find_store(backend.app, backend.settings)
     except OptionsError as error:
@@ -79,7 +77,7 @@ def store_is_unusable(backend: CeleryBackend) -> CheckMessage | None:
     return None
 
 
-def records_have_no_place(backend: CeleryBackend) -> CheckMessage | None:
+def records_have_no_place(backend: TwinBackend) -> CheckMessage | None:
     if store_url(backend.app, backend.settings) is not None:
         return None
     return Warning(
@@ -90,7 +88,7 @@ def records_have_no_place(backend: CeleryBackend) -> CheckMessage | None:
     )
 
 
-def records_stay_in_one_process(backend: CeleryBackend) -> CheckMessage | None:
+def records_stay_in_one_process(backend: TwinBackend) -> CheckMessage | None:
     conf = backend.app.conf
     url = store_url(backend.app, backend.settings) or ""
     separate_worker = not conf.task_always_eager and not first_url(conf.broker_write_url).startswith("memory:")
@@ -104,7 +102,7 @@ def records_stay_in_one_process(backend: CeleryBackend) -> CheckMessage | None:
     )
 
 
-def queues_are_unknown_to_celery(backend: CeleryBackend) -> CheckMessage | None:
+def queues_are_unknown_to_celery(backend: TwinBackend) -> CheckMessage | None:
     conf = backend.app.conf
     unknown = sorted(backend.queues - set(backend.app.amqp.queues))
     if conf.task_create_missing_queues or not unknown:
@@ -116,7 +114,7 @@ def queues_are_unknown_to_celery(backend: CeleryBackend) -> CheckMessage | None:
     )
 
 
-def names_are_taken(backend: CeleryBackend) -> CheckMessage | None:
+def names_are_taken(backend: TwinBackend) -> CheckMessage | None:
     for task in registered().values():
         if name_of(task) in backend.app.tasks:
             try:
@@ -126,7 +124,7 @@ def names_are_taken(backend: CeleryBackend) -> CheckMessage | None:
     return None
 
 
-def app_is_not_installed(backend: CeleryBackend) -> CheckMessage | None:
+def app_is_not_installed(backend: TwinBackend) -> CheckMessage | None:
     if apps.is_installed("tasks_celery"):
         return None
     return Warning(

@@ -18,7 +18,8 @@ from pathlib import Path
 from django.apps import apps
 
 from tasks_celery.compat import AnyTask, InvalidTask, Task, task_backends
-from tasks_celery.task import Twin, name_of, register, registered
+from tasks_celery.task import name_of
+from tasks_celery.twin import Twin, register, registered
 
 logger = logging.getLogger("tasks_celery")
 

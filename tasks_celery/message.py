@@ -114,7 +114,7 @@ def refuse_marked(value: Any) -> None:
             )
         for item in value.values():
             refuse_marked(item)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for item in value:
             refuse_marked(item)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -19,15 +19,13 @@ from tasks_celery.context import announce, current
 from tasks_celery.exceptions import EnqueueError
 from tasks_celery.message import HEADER, Message, facts_of, refuse_marked, to_message
 from tasks_celery.moments import from_celery
-from tasks_celery.results import as_enqueued, jsonable, record_of, to_result
+from tasks_celery.results import as_enqueued, as_json, jsonable, record_of, to_result
 from tasks_celery.stores import Record
-from tasks_celery.task import Sent, Twin, name_of, twin_of
-
-if TYPE_CHECKING:
-    from tasks_celery.backend import CeleryBackend
+from tasks_celery.task import name_of
+from tasks_celery.twin import Sent, Twin, TwinBackend, twin_of
 
 
-def enqueue(backend: CeleryBackend, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
+def enqueue(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AnyResult:
     """Enqueue a task and return its result, READY (or finished, where Celery runs tasks eagerly).
 
     Raise TypeError or ValueError for arguments that JSON cannot hold, StoreError where the record cannot be
@@ -69,15 +67,15 @@ def ready_result(
         started_at=None,
         last_attempted_at=None,
         finished_at=None,
-        args=args,
-        kwargs=kwargs,
+        args=as_json(args),
+        kwargs=as_json(kwargs),
         backend=alias,
         errors=[],
         worker_ids=[],
     )
 
 
-def _send(backend: CeleryBackend, twin: Twin, message: Message) -> None:
+def _send(backend: TwinBackend, twin: Twin, message: Message) -> None:
     backend.app.send_task(
         message.name,
         message.args,
@@ -97,7 +95,7 @@ def _send(backend: CeleryBackend, twin: Twin, message: Message) -> None:
     )
 
 
-def _run_eagerly(backend: CeleryBackend, twin: Twin, message: Message, result: AnyResult) -> AnyResult:
+def _run_eagerly(backend: TwinBackend, twin: Twin, message: Message, result: AnyResult) -> AnyResult:
     """Run the task here and now, as ``task_always_eager`` has it; `run_after` does not hold it back.
 
     A task that fails gives a FAILED result, with ``task_eager_propagates`` too: that is Django's contract.
@@ -109,7 +107,7 @@ def _run_eagerly(backend: CeleryBackend, twin: Twin, message: Message, result: A
 
 
 def send(
-    backend: CeleryBackend,
+    backend: TwinBackend,
     twin: Twin,
     send: Callable[..., Sent],
     args: Sequence[Any],
@@ -124,6 +122,7 @@ def send(
     """
     if options.get("retries"):
         return send(task_id=task_id, **options)
+    refuse_marked([*args, dict(kwargs)])
     options = {"priority": backend.scale_of(None).place(twin.django_task.priority), **options}
     if not {"queue", "exchange", "routing_key"} & set(options) and not _is_routed(backend, twin, args, kwargs):
         options["queue"] = twin.django_task.queue_name
@@ -144,12 +143,12 @@ def send(
     return sent
 
 
-def _is_routed(backend: CeleryBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def _is_routed(backend: TwinBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     return _queue_of(backend, twin, args, kwargs, {}) != str(backend.app.conf.task_default_queue)
 
 
 def _queue_of(
-    backend: CeleryBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    backend: TwinBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
 ) -> str:
     """Return the queue that Celery's router sends a call to; the routing key where it names an exchange alone."""
     router: Any = backend.app.amqp.router  # its stub knows neither lists nor tasks
@@ -159,7 +158,7 @@ def _queue_of(
 
 
 def _record_of_call(
-    backend: CeleryBackend,
+    backend: TwinBackend,
     twin: Twin,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -180,6 +181,14 @@ def error_of(exception: BaseException) -> Error:
         exception_class_path=f"{kind.__module__}.{kind.__qualname__}",
         traceback="".join(format_exception(exception)),
     )
+
+
+def as_json(value: Any) -> Any:
+    """Return `value` as every reader will have it: normalised by Django, and keys that are numbers made texts.
+
+    Raise TypeError or ValueError for what JSON cannot hold.
+    """
+    return json.loads(json.dumps(normalize_json(value)))
 
 
 def jsonable(value: Any) -> Any:

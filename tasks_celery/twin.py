@@ -1,0 +1,245 @@
+"""Both. The Celery task beside a Django Task, its twin of the same name.
+
+The twin is what Flower, routes, rate limits, ``celery inspect`` and django-celery-beat see, and what a
+worker runs. It belongs to every Celery app of the process, as ``shared_task`` has it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, cast
+
+from celery import Celery, _state
+from celery import Task as BaseCeleryTask
+from celery.result import AsyncResult, EagerResult
+from celery.utils.functional import head_from_fun
+from django.utils.module_loading import import_string
+
+from tasks_celery.compat import (
+    DEFAULT_TASK_BACKEND_ALIAS,
+    DEFAULT_TASK_PRIORITY,
+    DEFAULT_TASK_QUEUE_NAME,
+    AnyResult,
+    AnyTask,
+    Task,
+    TaskContext,
+    task_backends,
+)
+from tasks_celery.exceptions import TaskNameClash
+from tasks_celery.message import Scale, read_facts
+from tasks_celery.options import Options
+from tasks_celery.results import Results
+from tasks_celery.stores import Record
+from tasks_celery.task import CeleryTask, name_of
+
+logger = logging.getLogger("tasks_celery")
+
+if TYPE_CHECKING:
+    _CeleryTask = BaseCeleryTask[..., Any]
+    Sent: TypeAlias = AsyncResult[Any] | EagerResult[Any]
+else:
+    _CeleryTask, Sent = BaseCeleryTask, AsyncResult | EagerResult
+
+
+class TwinBackend(Protocol):
+    """What the modules below the backend ask of it; `CeleryBackend` is the one."""
+
+    alias: str
+    queues: set[str]
+
+    @property
+    def settings(self) -> Options: ...
+
+    @property
+    def app(self) -> Celery: ...
+
+    @property
+    def results(self) -> Results: ...
+
+    def scale_of(self, queue_name: str | None) -> Scale: ...
+
+    def run(self, twin: Twin, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any: ...
+
+    def finished(self, twin: Twin) -> None: ...
+
+    def send(
+        self,
+        twin: Twin,
+        send: Callable[..., Sent],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        task_id: str | None,
+        options: dict[str, Any],
+    ) -> Sent: ...
+
+
+@dataclass(slots=True)
+class Run:
+    """The attempt that a twin runs: its result, and its record once it has ended."""
+
+    result: AnyResult
+    settled: bool = False
+    finished: Record | None = None
+
+
+class Twin(_CeleryTask):
+    """The Celery task of a Django Task. What it does, the Django Task's backend says."""
+
+    abstract = True
+    django_task: AnyTask
+    serializer = "json"
+    Request = "tasks_celery.parent:Request"
+
+    @property
+    def current_run(self) -> Run | None:
+        """The attempt that this process runs just now, None outside one."""
+        return cast("Run | None", self.request.__dict__.get("current_run"))
+
+    @current_run.setter
+    def current_run(self, run: Run) -> None:
+        self.request.__dict__["current_run"] = run
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task in a worker, with its record; called directly, just the function."""
+        if self.request.called_directly:
+            return super().__call__(*args, **kwargs)
+        return backend_of(self.django_task, self.request.headers).run(self, args, kwargs)
+
+    def apply_async(  # type: ignore[override]  # the options are Celery's, whatever its release calls them
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> Sent:
+        """Send a message as Celery does, with a record like any other task's."""
+        send: Callable[..., Sent] = functools.partial(super().apply_async, args, kwargs)
+        return backend_of(self.django_task).send(self, send, args or (), kwargs or {}, task_id, options)
+
+    def on_success(self, *args: Any, **kwargs: Any) -> None:
+        backend_of(self.django_task, self.request.headers).finished(self)
+
+    def on_failure(self, *args: Any, **kwargs: Any) -> None:
+        backend_of(self.django_task, self.request.headers).finished(self)
+
+
+def backend_of(task: AnyTask, headers: Mapping[str, Any] | None = None) -> TwinBackend:
+    """Return the backend of a task that has a twin: the alias it was enqueued on, where this process has it."""
+    alias = str(read_facts(headers).get("alias"))
+    known = alias in task_backends.settings and hasattr(task_backends[alias], "twin_class")
+    return cast("TwinBackend", task_backends[alias] if known else task.get_backend())
+
+
+def twin_of(task: AnyTask, app: Celery) -> Twin:
+    """Return the twin of a task in an app; raise TaskNameClash where another Celery task has its name."""
+    name = name_of(task)
+    found = app.tasks[name]
+    if not isinstance(found, Twin):
+        raise _clash(name, task, f"{type(found).__module__}.{type(found).__qualname__}")
+    return found
+
+
+#: The Django Task behind each twin of this process, the first that was defined under a name.
+_tasks: dict[str, AnyTask] = {}
+
+
+def register(task: AnyTask) -> bool:
+    """Give a task its twin in every Celery app, those of the future included; False if it has one.
+
+    The copies that `using` makes share the twin of the first. Raise TaskNameClash where another
+    function or another Celery task has the name.
+    """
+    name = name_of(task)
+    known = _tasks.get(name)
+    if known is not None and known.func is task.func:
+        return False
+    if known is not None and known.module_path != task.module_path:
+        raise _clash(name, task, known.module_path)
+    _tasks[name] = task
+    if known is None:
+        _state.connect_on_app_finalize(functools.partial(_add_twin, name))
+    for app in list(_state._get_active_apps()):  # type: ignore[attr-defined]
+        if app.finalized:
+            with app._finalize_mutex:
+                _add_twin(name, app)
+            twin_of(task, app)
+    return True
+
+
+def _add_twin(name: str, app: Any) -> None:
+    task = _tasks[name]
+    if not isinstance(app._tasks.get(name), Twin | None):
+        # Not an error yet: raised here, where Celery finishes an app, it would keep other tasks out of it.
+        # `twin_of` says it to who uses the task, and the checks to everybody.
+        logger.error("%s", _clash(name, task, f"of {app._tasks[name].__module__}"))
+        return
+    app._tasks.pop(name, None)  # a module that was loaded again brings its new function
+    options = task.options.for_celery() if isinstance(task, CeleryTask) else {}
+    app._task_from_fun(
+        _body(task),
+        name=name,
+        base=Twin,
+        bind=True,
+        django_task=task,
+        # The real function's arguments, so that `.delay()` refuses wrong ones as it always did.
+        __header__=staticmethod(head_from_fun(task.func, bound=task.takes_context)),
+        **options,
+    )
+
+
+def _body(task: AnyTask) -> Callable[..., Any]:
+    @functools.wraps(task.func)
+    def run(twin: Twin, /, *args: Any, **kwargs: Any) -> Any:
+        if not task.takes_context:
+            return task.call(*args, **kwargs)
+        run = twin.current_run
+        return task.call(TaskContext(task_result=run.result), *args, **kwargs) if run else task.call(*args, **kwargs)
+
+    return run
+
+
+def _clash(name: str, task: AnyTask, other: str) -> TaskNameClash:
+    return TaskNameClash(
+        f"The Django task {task.module_path} and the Celery task {other} both have the name {name!r}. "
+        "Remove one of them, or give the Django task a name of its own: @task(name='…')."
+    )
+
+
+def registered() -> Mapping[str, AnyTask]:
+    """Return the Django Tasks of this process by the name of their twin."""
+    return _tasks
+
+
+def task_at(name: str, path: str) -> AnyTask:
+    """Return the Django Task of that name, else the one at `path`; a stand-in where there is none any more.
+
+    A result outlives the code that made it: the stand-in has the path and refuses to run.
+    """
+    known = _tasks.get(name)
+    if known is not None:
+        return known
+    try:
+        found = import_string(path)
+    except Exception:  # the project's module, which may raise what it likes
+        logger.debug("The task at %s cannot be imported; its result is read without it", path, exc_info=True)
+        found = None
+    return found if isinstance(found, Task) else _stand_in(path)
+
+
+def _stand_in(path: str) -> AnyTask:
+    def gone(*args: Any, **kwargs: Any) -> NoReturn:
+        raise ImportError(f"There is no task at {path!r} any more.")
+
+    gone.__module__, _, gone.__qualname__ = path.rpartition(".")
+    gone.__name__ = gone.__qualname__
+    task: AnyTask = object.__new__(Task)
+    facts: dict[str, Any] = {
+        "func": gone,
+        "run_after": None,
+        "takes_context": False,
+        "priority": DEFAULT_TASK_PRIORITY,
+        "backend": DEFAULT_TASK_BACKEND_ALIAS,
+        "queue_name": DEFAULT_TASK_QUEUE_NAME,
+    }
+    for name, value in facts.items():
+        object.__setattr__(task, name, value)
+    return task
