@@ -211,7 +211,7 @@ def sideways(page: Page) -> int:
 
 
 def test_a_page_that_outlives_its_web_server_shows_what_it_missed(open_as: OpenAs, stack: Stack) -> None:
-    page = open_as("Ada", noise="WebSocket connection to .* failed")
+    page = open_as("Ada", noise="WebSocket connection to .* failed|ERR_CONNECTION_REFUSED|Failed to fetch")
     with worker_paused(stack):
         report = press(page, "Build from the sample")
         mark(page)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from billiard.process import current_process
 from celery.app.task import Context as CeleryRequest
 from celery.exceptions import Ignore, Reject, Retry
 from django.utils import timezone
@@ -92,7 +91,7 @@ def judge(
         status, cause = "READY", error.exc if isinstance(error.exc, BaseException) else error
     elif _runs_again(error, requeued=requeued):
         return Outcome(status="READY", at=timezone.now(), token=token, attempt=record.attempt)
-    elif not isinstance(error, Exception) and (_in_prefork_child() or _is_passed_on(error, request)):
+    elif not isinstance(error, Exception) and _is_passed_on(error, request):
         return None
     return Outcome(status=status, at=timezone.now(), token=token, attempt=record.attempt, error=error_of(cause))
 
@@ -103,22 +102,31 @@ def _runs_again(error: BaseException, *, requeued: bool) -> bool:
     return rejected or (isinstance(error, Ignore) and "Replaced by new task" in str(error))
 
 
-def _in_prefork_child() -> bool:
-    return current_process().name != "MainProcess"
-
-
 def _is_passed_on(error: BaseException, request: CeleryRequest) -> bool:
-    """Whether an exception is meant for somebody above: the end of a greenlet, or Ctrl-C in eager mode."""
-    green = type(error).__module__.partition(".")[0] in ("gevent", "greenlet", "eventlet")
-    return green or (bool(request.is_eager) and isinstance(error, KeyboardInterrupt))
+    """Whether an exception comes from above and is meant for above, rather than from the task's own code.
+
+    The end of a greenlet; SystemExit from the signal that ends a prefork child (a time limit or a revoke, which the
+    worker's main process reports); Ctrl-C in eager mode.
+    """
+    from_green = type(error).__module__.partition(".")[0] in ("gevent", "greenlet", "eventlet")
+    from_keyboard = bool(request.is_eager) and isinstance(error, KeyboardInterrupt)
+    return from_green or from_keyboard or _raised_in(error).partition(".")[0] == "billiard"
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the name of the module that raised an exception; for one from a signal, the handler's."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return str(step.tb_frame.f_globals.get("__name__")) if step is not None else ""
 
 
 def _as_worker_survives(error: BaseException, request: CeleryRequest) -> BaseException:
-    """Return what to raise for `error`: itself, unless it would take a worker of threads or one process along.
+    """Return what to raise for `error`: itself, unless the worker, or the child, would end with it.
 
     A MemoryError ends the main process of any pool (celery/worker/request.py, on_failure).
     """
-    ends_worker = not isinstance(error, Exception) and not _in_prefork_child() and not _is_passed_on(error, request)
+    ends_worker = not isinstance(error, Exception) and not _is_passed_on(error, request)
     if ends_worker or isinstance(error, MemoryError):
         return TaskInterrupted(f"The task raised {type(error).__name__}: {error}")
     return error

@@ -9,11 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from unittest import mock
+from uuid import uuid4
 
+import fakeredis
+import redis
 from celery import Celery, _state
+from celery import Task as CeleryTask
 from celery.contrib.testing.worker import start_worker
 
-from tasks_celery import compat
+from tasks_celery import compat, results
+from tasks_celery.stores.redis import RedisStore
+from tasks_celery.twin import _tasks
 
 T = TypeVar("T")
 
@@ -62,6 +69,15 @@ def eagerly(**changes: Any) -> Iterator[None]:
 
 
 @contextmanager
+def records_in_redis() -> Iterator[None]:
+    """Keep records in a Redis of this process, for this block."""
+    with mock.patch.object(redis, "Redis", fakeredis.FakeRedis):
+        store = RedisStore(f"redis://{uuid4().hex}:1/0", key_prefix="test:", timeout=1)
+    with mock.patch.object(results, "open_store", return_value=store):
+        yield
+
+
+@contextmanager
 def apps_kept() -> Iterator[None]:
     """Put Celery's idea of the current and the default app back at the end of this block."""
     current, default = _state._tls.current_app, _state.default_app
@@ -71,6 +87,35 @@ def apps_kept() -> Iterator[None]:
         _state._tls.current_app = current
         _state.default_app = default
         _state._set_task_join_will_block(False)
+
+
+@contextmanager
+def registry_kept() -> Iterator[None]:
+    """Forget the tasks that are defined in this block, and the apps that are made."""
+    known, finalizers, apps = dict(_tasks), set(_state._on_app_finalizers), set(_state._get_active_apps())
+    try:
+        with apps_kept():
+            yield
+    finally:
+        for name in set(_tasks) - set(known):
+            the_app()._tasks.pop(name, None)
+        _tasks.clear()
+        _tasks.update(known)
+        _state._on_app_finalizers.clear()
+        _state._on_app_finalizers.update(finalizers)
+        for app in set(_state._get_active_apps()) - apps:
+            app.close()
+
+
+def a_foreign_task(app: Celery, name: str) -> CeleryTask:
+    """Register a Celery task that is nobody's twin."""
+
+    class Foreign(CeleryTask):
+        def run(self) -> str:
+            return "foreign"
+
+    Foreign.name = name
+    return app.register_task(Foreign())
 
 
 @contextmanager
