@@ -74,7 +74,7 @@ def connect() -> None:
 
 
 def _on_postrun(sender: Any, **kwargs: Any) -> None:
-    # Celery could not store its own result, and so called neither on_success nor on_failure.
+    # After Ignore and Reject, or where it could not store its own result, Celery calls neither on_success nor on_failure.
     if isinstance(sender, Twin):
         finished(backend_of(sender.django_task, sender.request.headers), sender)
 

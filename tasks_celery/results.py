@@ -21,7 +21,7 @@ from tasks_celery.exceptions import OptionsError, StoreError
 from tasks_celery.options import STORE_SCHEMES, Options
 from tasks_celery.stores import Attempt, Error, Outcome, Record, Status, Store, open_store
 from tasks_celery.stores.base import claimed, settled
-from tasks_celery.stores.nowhere import Nowhere
+from tasks_celery.stores.nowhere import NOWHERE
 
 logger = logging.getLogger("tasks_celery")
 
@@ -61,7 +61,7 @@ def find_store(app: Celery, options: Options) -> Store:
     """Return the store of records for these options; `Nowhere` where the project has no place for them."""
     url = store_url(app, options)
     if url is None:
-        return Nowhere()
+        return NOWHERE
     try:
         return open_store(url, key_prefix=options.key_prefix, timeout=options.timeout)
     except ValueError as error:
@@ -231,12 +231,12 @@ def from_celery(app: Celery, result_id: str) -> Record | None:
 
 def _celery_meta(app: Celery, result_id: str) -> dict[str, Any]:
     backend = app.backend
-    if type(backend).__name__ in ("DisabledBackend", "RPCBackend"):
+    if not result_id or type(backend).__name__ in ("DisabledBackend", "RPCBackend"):
         return {}
     try:
         # Not from the cache, which keeps a SUCCESS for the life of a thread.
         return backend.get_task_meta(result_id, cache=False)
-    except ValueError:
+    except UnicodeError:
         return {}  # no id that Celery could have stored anything under
     except Exception as error:  # result backends raise what their clients raise
         raise StoreError(f"Celery's result backend did not answer for the id {result_id!r}: {error}") from error

@@ -59,11 +59,9 @@ def _call(backend: TwinBackend, twin: Twin, record: Record, args: tuple[Any, ...
     try:
         value = as_json(twin.run(*args, **kwargs))
     except BaseException as error:
-        outcome = judge(error, record, token=token, requeued=bool(twin.acks_late), request=twin.request)
+        outcome = judge(error, record, token=token, requeued=bool(twin.acks_late))
         if outcome is not None:
             _settle(backend, twin, record, outcome)
-        if isinstance(error, Ignore | Reject):
-            finished(backend, twin)  # Celery stores nothing of these and calls no hook
         raised = _as_worker_survives(error, twin.request)
         if raised is error:
             raise
@@ -77,9 +75,7 @@ def _call(backend: TwinBackend, twin: Twin, record: Record, args: tuple[Any, ...
     return value
 
 
-def judge(
-    error: BaseException, record: Record, *, token: str, requeued: bool, request: CeleryRequest
-) -> Outcome | None:
+def judge(error: BaseException, record: Record, *, token: str, requeued: bool) -> Outcome | None:
     """Return how an attempt ended that raised `error`; None where the worker's main process will say.
 
     `requeued` is whether a rejected message goes back to its queue, which it does only if it is
@@ -91,7 +87,7 @@ def judge(
         status, cause = "READY", error.exc if isinstance(error.exc, BaseException) else error
     elif _runs_again(error, requeued=requeued):
         return Outcome(status="READY", at=timezone.now(), token=token, attempt=record.attempt)
-    elif not isinstance(error, Exception) and _is_passed_on(error, request):
+    elif not isinstance(error, Exception) and _is_passed_on(error):
         return None
     return Outcome(status=status, at=timezone.now(), token=token, attempt=record.attempt, error=error_of(cause))
 
@@ -102,15 +98,14 @@ def _runs_again(error: BaseException, *, requeued: bool) -> bool:
     return rejected or (isinstance(error, Ignore) and "Replaced by new task" in str(error))
 
 
-def _is_passed_on(error: BaseException, request: CeleryRequest) -> bool:
+def _is_passed_on(error: BaseException) -> bool:
     """Whether an exception comes from above and is meant for above, rather than from the task's own code.
 
-    The end of a greenlet; SystemExit from the signal that ends a prefork child (a time limit or a revoke, which the
-    worker's main process reports); Ctrl-C in eager mode.
+    The end of a greenlet; SystemExit from the signal that ends a prefork child (a time limit or a revoke). The worker's
+    main process reports these.
     """
     from_green = type(error).__module__.partition(".")[0] in ("gevent", "greenlet", "eventlet")
-    from_keyboard = bool(request.is_eager) and isinstance(error, KeyboardInterrupt)
-    return from_green or from_keyboard or _raised_in(error).partition(".")[0] == "billiard"
+    return from_green or _raised_in(error).partition(".")[0] == "billiard"
 
 
 def _raised_in(error: BaseException) -> str:
@@ -124,9 +119,11 @@ def _raised_in(error: BaseException) -> str:
 def _as_worker_survives(error: BaseException, request: CeleryRequest) -> BaseException:
     """Return what to raise for `error`: itself, unless the worker, or the child, would end with it.
 
-    A MemoryError ends the main process of any pool (celery/worker/request.py, on_failure).
+    A MemoryError ends the main process of any pool (celery/worker/request.py, on_failure). Ctrl-C in eager mode is the
+    user's, and passes.
     """
-    ends_worker = not isinstance(error, Exception) and not _is_passed_on(error, request)
+    from_keyboard = bool(request.is_eager) and isinstance(error, KeyboardInterrupt)
+    ends_worker = not isinstance(error, Exception) and not _is_passed_on(error) and not from_keyboard
     if ends_worker or isinstance(error, MemoryError):
         return TaskInterrupted(f"The task raised {type(error).__name__}: {error}")
     return error

@@ -184,6 +184,7 @@ def test_a_task_runs_and_tells_its_value() -> None:
 
 def test_a_return_value_is_normalised() -> None:  # contract 25
     assert finished(tasks.give_tuple.enqueue()).return_value == [1, "two"]
+    assert finished(tasks.give_numbered.enqueue()).return_value == {"1": "one"}
 
 
 def test_a_refreshed_result_is_the_stored_one_in_every_field() -> None:  # contract 4, 55
@@ -517,11 +518,9 @@ def test_a_task_of_another_alias_is_that_aliass_in_the_worker_too(other: dict[st
 # --- judged as a value
 
 
-def judged(error: BaseException, *, requeued: bool = False, eager: bool = False) -> Any:
-    from celery.app.task import Context as CeleryRequest
-
+def judged(error: BaseException, *, requeued: bool = False) -> Any:
     record = a_record(worker_ids=("one",), status="RUNNING")
-    return worker.judge(error, record, token="t", requeued=requeued, request=CeleryRequest(is_eager=eager))
+    return worker.judge(error, record, token="t", requeued=requeued)
 
 
 @pytest.mark.parametrize(
@@ -546,11 +545,6 @@ def test_each_ending_is_judged(error: BaseException, requeued: bool, status: str
     outcome = judged(error, requeued=requeued)
     assert (outcome.status, outcome.attempt) == (status, 1)
     assert (outcome.error and outcome.error.exception_class_path) == kind
-
-
-def test_ctrl_c_in_eager_mode_is_not_ours_to_judge() -> None:  # contract 22
-    assert judged(KeyboardInterrupt(), eager=True) is None
-    assert judged(SystemExit(), eager=True).status == "FAILED"
 
 
 def test_what_the_signal_that_ends_a_child_raises_is_for_the_parent_to_tell() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from tasks_celery.stores.base import Attempt, Outcome, Record, claimed, settled
+
+REMEMBERED = 1_000
 
 
 class Nowhere:
-    """Keeps nothing, and so refuses nothing: a duplicate delivery runs again."""
+    """Keeps nothing, and so refuses next to nothing: a duplicate delivery runs again.
+
+    Only what is reported from outside an attempt counts once in a process: Celery reports a time limit twice.
+    """
+
+    def __init__(self) -> None:
+        self._reported: OrderedDict[str, None] = OrderedDict()
 
     def create(self, record: Record, *, lifetime: float | None) -> None:
         return None
@@ -18,7 +28,16 @@ class Nowhere:
         return claimed(seed, attempt)
 
     def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
+        if outcome.attempt is None:
+            if seed.id in self._reported:
+                return None
+            self._reported[seed.id] = None
+            if len(self._reported) > REMEMBERED:
+                self._reported.popitem(last=False)
         return settled(seed, outcome)
 
     def get(self, result_id: str) -> Record | None:
         return None
+
+
+NOWHERE = Nowhere()

@@ -159,3 +159,8 @@ def third_time_lucky(context: Any) -> list[Any]:
     if context.attempt < 3:
         raise LookupError(f"attempt {context.attempt}")
     return [context.attempt, len(context.task_result.errors), context.task_result.attempts]
+
+
+@task
+def give_numbered() -> dict[int, str]:
+    return {1: "one"}

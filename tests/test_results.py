@@ -1,0 +1,309 @@
+"""Stored results: how long they are kept, what Celery's own tell, and the one mapping to Django's TaskResult."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from celery import Celery
+from celery.app.task import Context as CeleryRequest
+from django.test import override_settings
+from django.utils import timezone
+
+from tasks_celery.compat import TaskResultDoesNotExist, TaskResultStatus, task_backends
+from tasks_celery.exceptions import OptionsError, StoreError
+from tasks_celery.options import Options
+from tasks_celery.results import Results, error_of, find_store, from_celery, jsonable, store_url, to_result
+from tasks_celery.stores.memory import MemoryStore
+from tasks_celery.stores.nowhere import Nowhere
+from tests.shop import tasks
+from tests.shop.running import configured, the_app
+from tests.stores.cases import NO_PAPER, WHEN, a_record
+
+
+@pytest.fixture
+def app() -> Celery:
+    """A Celery app that nobody else sees."""
+    return Celery("alone", set_as_current=False, broker="memory://", backend="cache+memory://")
+
+
+# --- the place of records
+
+
+@pytest.mark.parametrize(
+    ("results", "backend", "broker", "found"),
+    [
+        ("redis://own/1", "redis://backend/1", "redis://broker/1", "redis://own/1"),
+        (None, "redis://backend/1", "redis://broker/1", "redis://backend/1"),
+        (None, "db+sqlite:///x", "redis+socket:///run/r.sock", "redis+socket:///run/r.sock"),
+        (None, "rpc://", "amqp://", None),
+        (None, None, "amqp://", None),
+        (None, None, None, None),
+        (None, "cache+memory://", "memory://", "memory://"),
+        (None, "django-db", "sqs://", None),
+        (None, None, ["redis://one/0", "redis://two/0"], "redis://one/0"),
+        (None, None, "redis://one/0;redis://two/0", "redis://one/0"),
+    ],
+    ids=str,
+)
+def test_records_rest_where_the_project_has_redis(
+    app: Celery, results: str | None, backend: Any, broker: Any, found: str | None
+) -> None:
+    app.conf.update(result_backend=backend, broker_url=broker)
+    assert store_url(app, Options(results=results)) == found
+
+
+def test_without_a_place_records_go_nowhere(app: Celery) -> None:
+    app.conf.update(result_backend=None, broker_url="amqp://")
+    assert isinstance(find_store(app, Options()), Nowhere)
+
+
+@pytest.mark.parametrize("url", ["redis://host:no-port/0", "redis://host/0?socket_timeout=abc", "redis"])
+def test_a_url_that_cannot_be_read_is_an_options_error(app: Celery, url: str) -> None:
+    with pytest.raises(OptionsError, match="URL that cannot be read"):
+        find_store(app, Options(results=url))
+
+
+# --- how long
+
+
+@pytest.mark.parametrize(
+    ("expires", "seconds"), [(60, 60), (timedelta(minutes=2), 120), (None, None), (0, None), (1.5, 1.5)], ids=str
+)
+def test_a_record_is_kept_as_long_as_celery_keeps_results(app: Celery, expires: Any, seconds: float | None) -> None:
+    app.conf.result_expires = expires
+    assert Results(app=app, store=MemoryStore()).lifetime(a_record()) == seconds
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Kathmandu"])
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_a_record_outlives_its_due_time(app: Celery, use_tz: bool, zone: str) -> None:  # contract 42
+    app.conf.result_expires = 60
+    with override_settings(USE_TZ=use_tz, TIME_ZONE=zone):
+        due = timezone.now() + timedelta(days=3)
+        lifetime = Results(app=app, store=MemoryStore()).lifetime(a_record(run_after=due))
+    assert lifetime == pytest.approx(3 * 86400 + 60, abs=60)
+
+
+def test_a_due_time_long_past_shortens_nothing(app: Celery) -> None:
+    app.conf.result_expires = 60
+    assert Results(app=app, store=MemoryStore()).lifetime(a_record(run_after=WHEN - timedelta(days=900))) == 60
+
+
+# --- one mapping
+
+
+def test_a_record_becomes_a_result_in_every_field() -> None:
+    record = a_record(
+        status="FAILED",
+        started_at=WHEN,
+        last_attempted_at=WHEN + timedelta(1),
+        finished_at=WHEN + timedelta(2),
+        worker_ids=("a", "b"),
+        errors=(NO_PAPER, NO_PAPER),
+        run_after=WHEN,
+    )
+    result = to_result(record, tasks.add)
+    assert result.status is TaskResultStatus.FAILED
+    assert (result.id, result.args, result.kwargs, result.backend) == (record.id, record.args, record.kwargs, "default")
+    assert (result.enqueued_at, result.started_at) == (record.enqueued_at, record.started_at)
+    assert (result.last_attempted_at, result.finished_at) == (record.last_attempted_at, record.finished_at)
+    assert (result.worker_ids, result.attempts, len(result.errors)) == (["a", "b"], 2, 2)
+    assert result.errors[0].exception_class is ValueError
+    task = result.task
+    assert (task.func, task.queue_name, task.priority, task.run_after) == (tasks.add.func, "reports", -7, WHEN)
+    assert type(task) is type(tasks.add)
+    assert task.options == tasks.add.options
+    assert tasks.add.queue_name == "default"
+
+
+def test_a_task_that_returned_nothing_is_not_one_that_has_no_value_yet() -> None:
+    assert to_result(a_record(status="SUCCESSFUL"), tasks.add).return_value is None
+    with pytest.raises(ValueError, match="not finished"):
+        _ = to_result(a_record(status="RUNNING"), tasks.add).return_value
+
+
+def test_a_result_of_a_queue_that_is_no_more_stays_readable() -> None:  # contract 46
+    result = tasks.urgent.enqueue()
+    with override_settings(TASKS={"default": {"BACKEND": "tasks_celery.CeleryBackend", "QUEUES": ["default"]}}):
+        assert task_backends["default"].get_result(result.id).task.queue_name == "reports"
+
+
+@pytest.mark.parametrize("path", ["tests.shop.gone.task", "tests.shop.tasks.gone", "os.getcwd"])
+def test_a_result_whose_task_is_gone_stays_readable(path: str) -> None:
+    record = a_record(path=path, name=path)
+    task_backends["default"].results.store.create(record, lifetime=60)
+    result = task_backends["default"].get_result(record.id)
+    assert (result.args, result.task.module_path, result.task.queue_name) == (record.args, path, "reports")
+    result.refresh()
+    with pytest.raises(ImportError, match=path):
+        result.task.call()
+
+
+def test_a_result_whose_module_breaks_on_import_stays_readable(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_since.py").write_text("raise ValueError('broken since')")
+    monkeypatch.syspath_prepend(tmp_path)
+    record = a_record(path="broken_since.task", name="broken_since.task")
+    task_backends["default"].results.store.create(record, lifetime=60)
+    assert task_backends["default"].get_result(record.id).task.module_path == "broken_since.task"
+
+
+# --- errors and values
+
+
+class Outer:
+    class Inner(Exception):
+        pass
+
+
+def test_an_error_says_where_its_class_lives_and_ends_in_its_message() -> None:  # contract 26
+    with pytest.raises(Outer.Inner) as caught:
+        raise Outer.Inner("no ☃ paper")
+    kept = error_of(caught.value)
+    assert kept.exception_class_path == "tests.test_results.Outer.Inner"
+    assert kept.traceback.startswith("Traceback (most recent call last):\n")
+    assert kept.traceback.endswith("Outer.Inner: no ☃ paper\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((1, b"x"), [1, "x"]),
+        (WHEN, str(WHEN)),
+        ([WHEN, {1: WHEN}], [str(WHEN), {"1": str(WHEN)}]),
+        ({"a": (object, 1)}, {"a": [str(object), 1]}),
+        (b"\xff", str(b"\xff")),
+        (None, None),
+    ],
+    ids=ascii,
+)
+def test_what_json_cannot_hold_is_kept_as_text(value: Any, text: Any) -> None:
+    assert jsonable(value) == text
+
+
+# --- Celery's own results
+
+
+def stored_by_celery(state: str, value: Any, **facts: Any) -> str:
+    """Store a result as a worker without tasks_celery does, and return its id."""
+    result_id = uuid4().hex
+    named = {"task": "tests.shop.tasks.add", "args": [1], "kwargs": {"b": 2}, "hostname": "old@host"}
+    request = CeleryRequest(id=result_id, delivery_info={"routing_key": "reports"}, retries=1, **(named | facts))
+    traceback = "Traceback…\nValueError: no paper\n" if isinstance(value, BaseException) else None
+    with configured(the_app(), result_extended=True):
+        the_app().backend.store_result(result_id, value, state, traceback=traceback, request=request)
+    return result_id
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("RECEIVED", "READY"),
+        ("RETRY", "READY"),
+        ("STARTED", "RUNNING"),
+        ("PROGRESS", "RUNNING"),
+        ("SUCCESS", "SUCCESSFUL"),
+        ("FAILURE", "FAILED"),
+        ("REVOKED", "FAILED"),
+    ],
+)
+def test_a_result_that_only_celery_has_is_told_in_djangos_words(state: str, status: str) -> None:
+    value = ValueError("no paper") if state in ("FAILURE", "REVOKED", "RETRY") else 3
+    result = tasks.add.get_result(stored_by_celery(state, value))
+    assert result.status == status
+    assert (result.args, result.kwargs, result.worker_ids) == ([1], {"b": 2}, ["old@host"])
+    assert (result.enqueued_at, result.task.queue_name) == (None, "reports")
+    assert (result.finished_at is not None) is (status in ("SUCCESSFUL", "FAILED"))
+    if status == "SUCCESSFUL":
+        assert result.return_value == 3
+    if status == "FAILED":
+        assert result.errors[0].exception_class is ValueError
+        assert result.errors[0].traceback.endswith("ValueError: no paper\n")
+
+
+def test_a_result_that_only_celery_has_can_be_refreshed() -> None:  # contract 7, 55
+    result_id = stored_by_celery("STARTED", None)
+    result = tasks.add.get_result(result_id)
+    assert result.backend == result.task.backend == "default"
+    request = CeleryRequest(id=result_id, task="tests.shop.tasks.add", args=[], kwargs={})
+    with configured(the_app(), result_extended=True):
+        the_app().backend.store_result(result_id, 3, "SUCCESS", request=request)
+        result.refresh()
+
+
+def test_a_result_that_celery_forgot_is_not_told_from_memory() -> None:  # contract 55
+    result_id, backend = stored_by_celery("SUCCESS", 3), the_app().backend
+    assert tasks.add.get_result(result_id).return_value == 3
+    backend.delete(backend.get_key_for_task(result_id))
+    with pytest.raises(TaskResultDoesNotExist):
+        tasks.add.get_result(result_id)
+
+
+def test_pending_is_no_knowledge() -> None:  # contract 1
+    the_app().AsyncResult("nobody")
+    with pytest.raises(TaskResultDoesNotExist):
+        tasks.add.get_result(stored_by_celery("PENDING", None))
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_the_time_of_a_celery_result_is_aware_exactly_if_use_tz(use_tz: bool) -> None:  # contract 43
+    with override_settings(USE_TZ=use_tz, TIME_ZONE="Asia/Kathmandu"):
+        record = from_celery(the_app(), stored_by_celery("SUCCESS", 1))
+        assert record is not None
+        assert record.finished_at is not None
+        assert timezone.is_aware(record.finished_at) is use_tz
+        assert abs((timezone.now() - record.finished_at).total_seconds()) < 60
+
+
+def test_a_result_backend_that_is_away_is_a_store_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(the_app().backend, "get_task_meta", away)
+    with pytest.raises(StoreError, match=r"'some-id'.*away") as caught:
+        from_celery(the_app(), "some-id")
+    assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+@pytest.mark.parametrize("backend", [None, "rpc://", "disabled://"])
+def test_a_result_backend_that_cannot_be_read_is_not_asked(app: Celery, backend: str | None) -> None:  # contract 47
+    app.conf.result_backend = backend
+    assert from_celery(app, "some-id") is None
+
+
+# --- what a worker reports never fails
+
+
+class Away:
+    """A store that never answers."""
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            raise StoreError("away")
+
+        return call
+
+
+def test_what_a_worker_reports_is_logged_and_goes_on(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    from tests.stores.cases import an_attempt, an_outcome
+
+    results = Results(app=app, store=Away())
+    record = a_record()
+    started = results.start(record, an_attempt("one"))
+    assert started is not None
+    assert (started.status, started.worker_ids) == ("RUNNING", ("one",))
+    ended = results.settle(started, an_outcome(attempt=1, return_value=4))
+    assert ended is not None
+    assert (ended.status, ended.return_value) == ("SUCCESSFUL", 4)
+    results.undo(record)
+    assert caplog.text.count(record.id) == 3
+
+
+def test_what_a_caller_asks_raises(app: Celery) -> None:
+    results = Results(app=app, store=Away())
+    with pytest.raises(StoreError):
+        results.ready(a_record())
+    with pytest.raises(StoreError):
+        results.get("x")

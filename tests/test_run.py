@@ -1,0 +1,233 @@
+"""Both. Holds ./run to what it chooses and calls, in a copy whose uv and Pythons are stand-ins that keep a log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Answers --version, says where a Python is from $HAVE, and for `sync` makes the environment's python.
+UV = """#!/bin/sh
+echo "uv $*" >>"$LOG"
+case $1 in
+    --version) exit "${UV_BROKEN:-0}" ;;
+    python)
+        for version; do :; done
+        case " $HAVE " in *" $version "*) echo "/somewhere/python$version" ;; *) exit 2 ;; esac
+        ;;
+    sync)
+        echo "downloads are ${UV_PYTHON_DOWNLOADS:-allowed}" >>"$LOG"
+        mkdir -p "$UV_PROJECT_ENVIRONMENT/bin"
+        for tool in python ruff mypy lint-imports; do
+            ln -sf "$TOOL" "$UV_PROJECT_ENVIRONMENT/bin/$tool"
+        done
+        ;;
+esac
+"""
+# Any tool of an environment: logs how it was called, and fails if its arguments contain $FAIL.
+TOOL = """#!/bin/sh
+echo "${0#$PWD/} $* ${TASKS_CELERY_WITHOUT:+WITHOUT $TASKS_CELERY_WITHOUT}" >>"$LOG"
+case "$0 $*" in *"${FAIL:-nothing fails}"*) exit 1 ;; esac
+"""
+
+
+class Checkout:
+    """A copy of ./run with stand-ins for everything it calls."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "checkout"
+        self.bin = directory / "bin"
+        self.log = directory / "log"
+        for made in (self.root, self.bin):
+            made.mkdir()
+        shutil.copy(ROOT / "run", self.root)
+        for name in ("sh", "env", "cat", "mkdir", "ln", "date", "dirname"):
+            (self.bin / name).symlink_to(shutil.which(name) or name)
+        self.tool = self.script(directory / "tool", TOOL)
+        self.uv = self.script(self.bin / "uv", UV)
+
+    def script(self, path: Path, text: str) -> Path:
+        """Write an executable file."""
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Call ./run with nothing but the stand-ins on PATH."""
+        environ = {"PATH": str(self.bin), "LOG": str(self.log), "TOOL": str(self.tool), "HAVE": "", **environ}
+        command = [str(self.root / "run"), *arguments]
+        return subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+
+    def calls(self, of: str) -> list[str]:
+        """Return the calls logged so far that contain the words."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [line.strip() for line in lines if of in line]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+# --- what it refuses ----------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_verb_is_refused_with_the_list_of_known_ones(checkout: Checkout) -> None:
+    told = checkout.run("dance")
+    assert told.returncode == 2
+    assert "unknown verb: dance" in told.stderr
+    assert "demo [--once]" in told.stderr
+
+
+def test_full_takes_no_further_arguments(checkout: Checkout) -> None:
+    told = checkout.run("test", "--full", "-x")
+    assert told.returncode == 1
+    assert "takes no further arguments" in told.stderr
+
+
+def test_full_without_any_of_its_pythons_is_no_success(checkout: Checkout) -> None:
+    told = checkout.run("test", "--full", HAVE="3.14")
+    assert told.returncode == 1
+    assert "there is nothing to test with" in told.stderr
+
+
+def test_without_uv_and_without_a_python_that_has_venv_it_says_what_to_install(checkout: Checkout) -> None:
+    checkout.uv.unlink()
+    told = checkout.run("demo")
+    assert told.returncode == 1
+    assert "apt install python3-venv" in told.stderr
+
+
+def test_bench_without_a_benchmark_says_so(checkout: Checkout) -> None:
+    told = checkout.run("bench")
+    assert told.returncode == 1
+    assert "there is no benchmark yet" in told.stderr
+
+
+# --- what it chooses ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("have", "version", "django"),
+    [
+        ("3.11 3.12 3.13 3.14", "3.12", "django60"),
+        ("3.11 3.13 3.14", "3.13", "django60"),
+        ("3.11 3.14", "3.14", "django60"),
+        ("3.11", "3.11", "django52"),
+    ],
+)
+def test_the_best_installed_python_is_taken_and_none_downloaded(
+    have: str, version: str, django: str, checkout: Checkout
+) -> None:
+    assert checkout.run("demo", "--once", HAVE=have).returncode == 0
+    (sync,) = checkout.calls("uv sync")
+    assert f"--python /somewhere/python{version} " in f"{sync} "
+    assert sync.endswith(f"--group {django} --group demo --group beat")
+    assert checkout.calls("downloads are") == ["downloads are never"]
+    assert checkout.calls("example.demo") == [f".venvs/{django}/bin/python -m example.demo --once"]
+
+
+def test_with_no_python_installed_uv_may_download_one(checkout: Checkout) -> None:
+    told = checkout.run("demo")
+    assert "uv downloads 3.12" in told.stderr
+    assert "--python 3.12 --group django60" in checkout.calls("uv sync")[0]
+    assert checkout.calls("downloads are") == ["downloads are allowed"]
+
+
+def test_a_python_on_path_that_does_not_run_is_passed_over(checkout: Checkout) -> None:
+    checkout.script(checkout.bin / "python3.12", "#!/bin/sh\nexit 127\n")
+    checkout.script(checkout.bin / "python3.13", "#!/bin/sh\necho /shown/by/itself\n")
+    assert checkout.run("demo").returncode == 0
+    assert "--python /shown/by/itself --group django60" in checkout.calls("uv sync")[0]
+
+
+def test_without_uv_one_is_installed_into_a_private_venv_and_kept(checkout: Checkout) -> None:
+    checkout.uv.rename(checkout.root / "uv")
+    checkout.script(checkout.bin / "cp", f'#!/bin/sh\nexec {shutil.which("cp")} "$@"\n')
+    checkout.script(
+        checkout.bin / "python3",
+        '#!/bin/sh\necho "python3 $*" >>"$LOG"\ncase "$*" in *"-m venv"*)\n'
+        'mkdir -p .venvs/uv/bin && ln -sf "$0" .venvs/uv/bin/python ;;\n*"pip install"*) cp uv .venvs/uv/bin/uv ;; esac\n',
+    )
+    assert checkout.run("demo", HAVE="3.11").returncode == 0
+    assert len(checkout.calls("pip install")) == 1
+    assert checkout.run("demo", HAVE="3.11").returncode == 0
+    assert len(checkout.calls("pip install")) == 1
+    assert len(checkout.calls("example.demo")) == 2
+
+
+def test_an_active_venv_does_not_matter(checkout: Checkout) -> None:
+    checkout.script(checkout.bin / "uv", UV.replace('echo "uv $*"', 'echo "uv $* [${VIRTUAL_ENV:-none}]"'))
+    assert checkout.run("demo", HAVE="3.12", VIRTUAL_ENV="/active").returncode == 0
+    assert checkout.calls("/active") == []
+
+
+# --- what it runs -------------------------------------------------------------------------------------------------
+
+
+def test_test_runs_the_fast_suite_with_and_without_partners_and_the_integration_suite(checkout: Checkout) -> None:
+    told = checkout.run("test", HAVE="3.12")
+    assert told.returncode == 0
+    assert checkout.calls("pytest") == [
+        ".venvs/django60/bin/python -m pytest -rs tests",
+        ".venvs/django60/bin/python -m pytest -rs tests WITHOUT channels,channels_redis,django_celery_beat",
+        ".venvs/django60/bin/python -m pytest -rs integration",
+    ]
+    assert "--group test --group browser --group docs --group beat" in checkout.calls("uv sync")[0]
+    assert "passed: django60 integration" in told.stdout
+
+
+def test_test_hands_arguments_to_one_pytest(checkout: Checkout) -> None:
+    assert checkout.run("test", "-k", "two words", HAVE="3.12").returncode == 0
+    assert checkout.calls("pytest") == [".venvs/django60/bin/python -m pytest -k two words"]
+
+
+def test_one_failing_suite_does_not_stop_the_others_and_fails_the_whole(checkout: Checkout) -> None:
+    told = checkout.run("test", HAVE="3.12", FAIL="-rs tests")
+    assert told.returncode == 1
+    assert len(checkout.calls("pytest")) == 3
+    assert "FAILED: django60 tests" in told.stdout
+    assert "passed: django60 integration" in told.stdout
+
+
+def test_full_runs_every_environment_and_beat_only_where_it_can_be(checkout: Checkout) -> None:
+    assert checkout.run("test", "--full", HAVE="3.11 3.12 3.13").returncode == 0
+    assert len(checkout.calls("pytest")) == 9
+    syncs = {line.split("--group ")[1].strip(): "--group beat" in line for line in checkout.calls("uv sync")}
+    assert syncs == {"django52": True, "django60": True, "django61": False}
+
+
+def test_full_skips_an_environment_without_its_python_at_home_and_fails_in_ci(checkout: Checkout) -> None:
+    home = checkout.run("test", "--full", HAVE="3.11 3.12")
+    assert home.returncode == 0
+    assert "skipped: django61, for there is no Python 3.13" in home.stdout
+    ci = checkout.run("test", "--full", HAVE="3.11 3.12", CI="true")
+    assert ci.returncode == 1
+    assert "django61 needs Python 3.13" in ci.stderr
+
+
+@pytest.mark.parametrize("failing", ["ruff check", "ruff format --check", "mypy", "lint-imports"])
+def test_lint_runs_all_four_and_names_what_is_not_clean(failing: str, checkout: Checkout) -> None:
+    assert checkout.run("lint", HAVE="3.12").returncode == 0
+    told = checkout.run("lint", HAVE="3.12", FAIL=f"bin/{failing}")
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1] == f"run: not clean: {failing}"
+    assert len(checkout.calls(".venvs/django60/bin/lint-imports")) == 2
+
+
+def test_bench_hands_its_arguments_on(checkout: Checkout) -> None:
+    (checkout.root / "benchmarks").mkdir()
+    (checkout.root / "benchmarks" / "__main__.py").touch()
+    assert checkout.run("bench", "enqueue", "--json", HAVE="3.12").returncode == 0
+    assert checkout.calls("benchmarks") == [".venvs/django60/bin/python -m benchmarks enqueue --json"]
+
+
+def test_the_scripts_are_executable_posix_sh() -> None:
+    for script in (ROOT / "run", ROOT / ".ci" / "run"):
+        assert os.access(script, os.X_OK), script
+        subprocess.run(["sh", "-n", script], check=True)
