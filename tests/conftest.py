@@ -35,3 +35,33 @@ def signals_seen() -> Iterator[list[tuple[str, Any]]]:
     yield seen
     for name, receiver in receivers.items():
         getattr(compat, name).disconnect(receiver)
+
+
+@pytest.fixture
+def registry() -> Iterator[None]:
+    """Forget the tasks that a test defines, and the apps it makes."""
+    from tests.shop.running import registry_kept
+
+    with registry_kept():
+        yield
+
+
+@pytest.fixture(scope="module")
+def running_worker() -> Iterator[None]:
+    """A solo worker in a thread of this process, for a module of tests."""
+    from tests.shop.running import a_worker
+
+    with a_worker():
+        yield
+
+
+@pytest.fixture
+def quiet_worker(running_worker: None) -> Iterator[None]:
+    """Let the worker finish with a task before the next test listens: its end is stored before it is announced."""
+    from tests.shop import tasks
+    from tests.shop.running import listening, signals_of
+
+    yield
+    with listening() as heard:
+        last = tasks.echo.enqueue()
+        signals_of(heard, last)

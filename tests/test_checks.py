@@ -18,7 +18,7 @@ from django.test import override_settings
 from tasks_celery import checks, task
 from tasks_celery.compat import task_backends
 from tests.shop import tasks
-from tests.shop.running import a_foreign_task, apps_kept, configured, registry_kept, the_app
+from tests.shop.running import a_foreign_task, apps_kept, configured, the_app
 
 BACKEND = "tasks_celery.CeleryBackend"
 
@@ -32,12 +32,6 @@ def ids_for(options: dict[str, Any] | None = None, **alias: Any) -> list[str]:
         assert message.msg
         assert message.hint
     return [str(message.id) for message in found]
-
-
-@pytest.fixture
-def registry() -> Iterator[None]:
-    with registry_kept():
-        yield
 
 
 @pytest.fixture

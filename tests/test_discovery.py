@@ -17,16 +17,10 @@ from tasks_celery import discovery
 from tasks_celery.compat import API_MODULE
 from tasks_celery.discovery import discover, modules_with_tasks
 from tasks_celery.twin import registered
-from tests.shop.running import registry_kept, the_app
+from tests.shop.running import the_app
 
 BACKEND = "tasks_celery.CeleryBackend"
 Write = Callable[..., None]
-
-
-@pytest.fixture
-def registry() -> Iterator[None]:
-    with registry_kept():
-        yield
 
 
 @pytest.fixture

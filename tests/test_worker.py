@@ -4,53 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from billiard.common import _shutdown_cleanup
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.nodenames import gethostname
-from celery.worker import state as worker_state
 from django.test import override_settings
 from django.utils import timezone
 
-from tasks_celery import StoreError, parent, worker
+from tasks_celery import StoreError, worker
 from tasks_celery.compat import API_MODULE, TaskResultStatus, task_backends, task_finished, task_started
 from tasks_celery.context import Context, asking
-from tasks_celery.message import HEADER
 from tests.shop import gate, tasks, views
-from tests.shop.running import a_worker, finished, listening, records_in_redis, the_app, until
+from tests.shop.running import finished, listening, records_in_redis, signals_of, the_app, the_store, until
 from tests.stores.cases import a_record
 
 BACKEND = "tasks_celery.CeleryBackend"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _running_worker() -> Iterator[None]:
-    with a_worker():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _quiet_worker(_running_worker: None) -> Iterator[None]:
-    """Let the worker finish with a task before the next test listens: its end is stored before it is announced."""
-    yield
-    with listening() as heard:
-        last = tasks.echo.enqueue()
-        signals_of(heard, last)
-
-
-def the_store() -> Any:
-    return task_backends["default"].results.store
-
-
-def signals_of(heard: list[Any], result: Any) -> list[tuple[str, str]]:
-    """Return the signals about a task, once it is finished and has been announced."""
-    until(lambda: any(one.signal == "task_finished" and one.id == result.id for one in list(heard)))
-    return [(one.signal, one.status) for one in heard if one.id == result.id]
+pytestmark = pytest.mark.usefixtures("quiet_worker")
 
 
 # --- what must not end in anything but a FAILED result
@@ -102,36 +75,6 @@ def test_a_return_value_that_json_cannot_hold_is_a_failed_result(task: Any) -> N
     assert "Unsupported type" in result.errors[0].traceback
 
 
-def test_a_task_that_the_worker_does_not_know_is_a_failed_result() -> None:  # contract 10, 38
-    record = a_record(queue_name="default", path="tests.shop.gone.task", name="tests.shop.gone.task")
-    the_store().create(record, lifetime=60)
-    facts = {"alias": "default", "path": record.path, "queue": "default"}
-    with listening() as heard:
-        the_app().send_task(record.name, [1], {"b": 2}, task_id=record.id, queue="default", headers={HEADER: facts})
-        result = finished(task_backends["default"].get_result(record.id))
-        assert signals_of(heard, result) == [("task_finished", "FAILED")]
-    assert "knows no task 'tests.shop.gone.task'" in result.errors[0].traceback
-    assert (result.started_at, result.worker_ids) == (None, [])
-
-
-def test_an_importable_thing_that_is_no_task_is_never_called() -> None:  # contract 9
-    facts = {"alias": "default", "path": "os.getcwd", "queue": "default"}
-    the_app().send_task("os.getcwd", task_id="an-attack", queue="default", headers={HEADER: facts})
-    until(lambda: the_store().get("an-attack"))
-    result = task_backends["default"].get_result("an-attack")
-    assert result.status == TaskResultStatus.FAILED
-    with pytest.raises(ImportError):
-        result.task.call()
-
-
-@pytest.mark.parametrize("alias", ["nobody", None, 7, ["default"]], ids=repr)
-def test_a_message_of_others_that_is_refused_leaves_the_worker_alone(alias: Any) -> None:
-    facts = {"alias": alias} if alias else {}
-    the_app().send_task("somebody.elses", task_id="not-ours", queue="default", headers={HEADER: facts})
-    assert finished(tasks.add.enqueue(1)).return_value == 1
-    assert the_store().get("not-ours") is None
-
-
 @pytest.mark.parametrize("value", ["no such type", "datetime"])
 def test_a_dict_that_kombu_would_decode_reaches_the_task_as_it_is_or_is_refused(value: str) -> None:  # contract 14
     given = {"__type__": value, "__value__": "2026-01-01T00:00:00"}
@@ -140,29 +83,6 @@ def test_a_dict_that_kombu_would_decode_reaches_the_task_as_it_is_or_is_refused(
     except (TypeError, ValueError):
         return
     assert finished(result).return_value == [[given], {}]
-
-
-def test_a_revoked_task_is_a_failed_result_and_does_not_run() -> None:  # contract 38
-    with listening() as heard:
-        gate.close()
-        first = tasks.wait_at_gate.enqueue()
-        assert gate.at_the_gate.wait(20)
-        result = tasks.add.enqueue(1)
-        worker_state.revoked.add(result.id)
-        gate.opened.set()
-        finished(first)
-        finished(result)
-        assert signals_of(heard, result) == [("task_enqueued", "READY"), ("task_finished", "FAILED")]
-    assert result.errors[0].exception_class_path == "celery.exceptions.TaskRevokedError"
-    assert "revoked" in result.errors[0].traceback
-    assert result.worker_ids == []
-
-
-def test_a_task_that_expired_is_a_failed_result() -> None:  # contract 38
-    sent = tasks.add.celery.apply_async((1,), expires=timezone.now() - timedelta(hours=1), queue="default")
-    result = finished(tasks.add.get_result(sent.id))
-    assert result.status == TaskResultStatus.FAILED
-    assert "expired" in result.errors[0].traceback
 
 
 # --- what an attempt leaves behind
@@ -554,28 +474,6 @@ def test_what_the_signal_that_ends_a_child_raises_is_for_the_parent_to_tell() ->
     assert judged(ended.value) is None
     assert judged(SystemExit(1)).status == "FAILED"
     assert judged(MemoryError()).status == "FAILED"
-
-
-# --- the worker as a whole
-
-
-def test_a_worker_without_q_listens_to_the_queues_of_its_backends() -> None:  # contract 44
-    assert {"default", "reports"} <= set(the_app().amqp.queues.consume_from)
-
-
-def test_a_worker_looks_for_tasks_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[str] = []
-    monkeypatch.setattr(parent, "discover", lambda: looked.append("everywhere"))
-    parent._on_worker_init(SimpleNamespace(app=the_app()))
-    assert looked == ["everywhere"]
-
-
-def test_connecting_twice_announces_once() -> None:
-    parent.connect()
-    parent.connect()
-    with listening() as heard:
-        result = finished(tasks.fail.enqueue())
-        assert [signal for signal, _ in signals_of(heard, result)].count("task_finished") == 1
 
 
 def test_no_exception_is_left_behind() -> None:

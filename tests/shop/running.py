@@ -203,3 +203,13 @@ def listening() -> Iterator[list[Heard]]:
     finally:
         for name, receiver in receivers.items():
             getattr(compat, name).disconnect(receiver)
+
+
+def the_store() -> Any:
+    return compat.task_backends["default"].results.store
+
+
+def signals_of(heard: list[Any], result: Any) -> list[tuple[str, str]]:
+    """Return the signals about a task, once it is finished and has been announced."""
+    until(lambda: any(one.signal == "task_finished" and one.id == result.id for one in list(heard)))
+    return [(one.signal, one.status) for one in heard if one.id == result.id]
