@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import django
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
@@ -145,7 +146,9 @@ def test_the_workers_banner_lists_the_django_tasks_and_their_queues(stack: Stack
 
 
 def test_beat_runs_the_digest(stack: Stack) -> None:
-    require(have_beat(), "django-celery-beat is not installed here; no release of it installs on Django 6.1.")
+    if django.VERSION >= (6, 1):
+        pytest.skip("No release of django-celery-beat installs beside Django 6.1.")
+    require(have_beat(), "django-celery-beat is not installed here.")
 
     def digested() -> None:
         done = [line for line in stack.children["worker"].lines if "nightly_digest[" in line and "succeeded" in line]

@@ -6,6 +6,7 @@ Django's naive times (USE_TZ=False) are in TIME_ZONE, whichever zone a request h
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import overload
 
 from django.conf import settings
 from django.utils import timezone
@@ -23,6 +24,14 @@ def as_project(moment: datetime | None) -> datetime | None:
     if moment is None or settings.USE_TZ:
         return moment
     return timezone.make_naive(moment, timezone.get_default_timezone())
+
+
+@overload
+def to_text(moment: datetime) -> str: ...
+
+
+@overload
+def to_text(moment: datetime | None) -> str | None: ...
 
 
 def to_text(moment: datetime | None) -> str | None:

@@ -220,6 +220,14 @@ def test_lint_runs_all_four_and_names_what_is_not_clean(failing: str, checkout: 
     assert len(checkout.calls(".venvs/django60/bin/lint-imports")) == 2
 
 
+def test_lint_keeps_nothing_that_is_not_in_the_lock_file_and_the_others_keep_each_others(checkout: Checkout) -> None:
+    assert checkout.run("lint", HAVE="3.12").returncode == 0
+    assert checkout.run("demo", HAVE="3.12").returncode == 0
+    lint, demo = checkout.calls("uv sync")
+    assert "--inexact" not in lint
+    assert "--inexact" in demo
+
+
 def test_bench_hands_its_arguments_on(checkout: Checkout) -> None:
     (checkout.root / "benchmarks").mkdir()
     (checkout.root / "benchmarks" / "__main__.py").touch()

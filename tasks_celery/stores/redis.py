@@ -131,7 +131,7 @@ class RedisStore:
             self._discard(keys=[self._key(result_id)])
 
     def claim(self, seed: Record, attempt: Attempt, *, lifetime: float | None) -> Record | None:
-        args = [
+        args: list[str | int] = [
             _milliseconds(lifetime),
             _seed(seed),
             attempt.token,
@@ -144,7 +144,7 @@ class RedisStore:
             return _record(seed.id, _pairs(self._claim(keys=[self._key(seed.id)], args=args)))
 
     def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
-        args = [
+        args: list[str | int] = [
             _milliseconds(lifetime),
             _seed(seed),
             outcome.token,
@@ -161,7 +161,7 @@ class RedisStore:
 
     def get(self, result_id: str) -> Record | None:
         with self._door():
-            return _record(result_id, self._client.hgetall(self._key(result_id)))
+            return _record(result_id, cast("dict[str, str]", self._client.hgetall(self._key(result_id))))
 
     def _key(self, result_id: str) -> str:
         # Escaped, for an id may be any text, and half a surrogate pair is no UTF-8.
