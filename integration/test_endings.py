@@ -6,7 +6,6 @@ The worker runs the ready app of a project without a celery.py: ``celery -A task
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -96,8 +95,6 @@ def endings(worker: Child, env: dict[str, str]) -> dict[str, dict[str, Any]]:
     sys.stderr.write(driven.stderr)
     worker.check()
     facts: dict[str, dict[str, Any]] = json.loads(driven.stdout)
-    if os.environ.get("ENDINGS_LOG"):
-        Path(os.environ["ENDINGS_LOG"]).write_text("\n".join(worker.lines))
     return facts
 
 

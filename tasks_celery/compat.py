@@ -92,15 +92,9 @@ __all__ = [
     "TaskResultDoesNotExist",
     "TaskResultMismatch",
     "TaskResultStatus",
-    "backend_settings",
     "normalize_json",
     "task_backends",
     "task_enqueued",
     "task_finished",
     "task_started",
 ]
-
-
-def backend_settings() -> dict[str, dict[str, Any]]:
-    """Return the ``TASKS`` setting as the API sees it, alias by alias."""
-    return dict(task_backends.settings)

@@ -35,7 +35,3 @@ def test_the_names_are_this_djangos_own() -> None:
 def test_the_exceptions_are_exceptions() -> None:
     for kind in (compat.InvalidTask, compat.InvalidTaskBackend, compat.TaskResultDoesNotExist):
         assert issubclass(kind, Exception)
-
-
-def test_the_settings_are_read_alias_by_alias() -> None:
-    assert compat.backend_settings()["default"]["BACKEND"] == "tasks_celery.CeleryBackend"
