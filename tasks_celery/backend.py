@@ -14,7 +14,7 @@ from tasks_celery import checks, parent, publish, worker
 from tasks_celery.celery import find_app
 from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, TaskResultDoesNotExist
 from tasks_celery.exceptions import TasksCeleryError
-from tasks_celery.message import REDIS_STEPS, Scale, scale_for
+from tasks_celery.message import REDIS_STEPS, Scale, max_priority_of, scale_for
 from tasks_celery.options import Options, parse_options
 from tasks_celery.results import Results, find_store, first_url, store_url, to_result
 from tasks_celery.task import CeleryTask
@@ -81,10 +81,14 @@ class CeleryBackend(BaseTaskBackend):
         )
 
     def _largest(self, queue_name: str) -> int | None:
-        """Return the highest priority of a queue on RabbitMQ, None where it has none."""
-        queue: Any = self.app.amqp.queues.get(queue_name)
-        own = queue and (queue.max_priority or (queue.queue_arguments or {}).get("x-max-priority"))
-        return own or self.app.conf.task_queue_max_priority or None
+        """Return the highest priority of a queue on RabbitMQ, None where it has none.
+
+        Read from the setting: asking `app.amqp` while tasks are imported would settle the queues too early for a project
+        that still configures its app.
+        """
+        declared = self.app.conf.task_queues or ()
+        named = declared if isinstance(declared, Mapping) else {getattr(each, "name", None): each for each in declared}
+        return max_priority_of(named.get(queue_name)) or self.app.conf.task_queue_max_priority or None
 
     def validate_task(self, task: AnyTask) -> None:
         """Refuse what cannot run here (InvalidTask), and give the task its Celery twin."""

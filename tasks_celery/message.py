@@ -72,6 +72,12 @@ def scale_for(transport: str, *, default: int | None, largest: int | None, steps
     return Scale(order="none", steps=(), middle=default or 0)
 
 
+def max_priority_of(queue: Any) -> int | None:
+    """Return the ``x-max-priority`` of a queue in CELERY_TASK_QUEUES: a kombu Queue, or a dict of its options."""
+    options = queue if isinstance(queue, Mapping) else getattr(queue, "__dict__", {})
+    return options.get("max_priority") or (options.get("queue_arguments") or {}).get("x-max-priority")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is handed to Celery for one task."""

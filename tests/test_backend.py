@@ -12,8 +12,9 @@ from unittest import mock
 import pytest
 from celery import _state
 from django.test import override_settings
+from kombu import Queue
 
-from tasks_celery import CeleryBackend, CeleryTask, OptionsError
+from tasks_celery import CeleryBackend, CeleryTask, OptionsError, task
 from tasks_celery.compat import (
     BaseTaskBackend,
     InvalidTask,
@@ -121,17 +122,33 @@ def test_rabbitmq_has_priorities_where_the_queues_are_given_them(broker: str | N
         assert the_backend().scale_of("default").place(100) == 10
 
 
-def test_rabbitmq_has_priorities_only_where_every_queue_has_them() -> None:  # contract 40
-    from kombu import Queue
-
-    queues = [Queue("default", max_priority=10), Queue("reports", max_priority=5)]
+@pytest.mark.parametrize(
+    "queues",
+    [
+        [Queue("default", max_priority=10), Queue("reports", queue_arguments={"x-max-priority": 5})],
+        {"default": {"queue_arguments": {"x-max-priority": 10}}, "reports": {"queue_arguments": {"x-max-priority": 5}}},
+        {"default": Queue("default", max_priority=10), "reports": Queue("reports", max_priority=5)},
+    ],
+    ids=["list", "dicts", "mapping"],
+)
+def test_rabbitmq_has_priorities_where_every_queue_has_them(queues: Any) -> None:  # contract 40
     with configured(the_app(), broker_url="amqp://", task_queues=queues):
+        assert the_backend().supports_priority is True
+        assert the_backend().scale_of("reports").largest == 5
+
+
+def test_rabbitmq_has_no_priorities_where_one_queue_has_none() -> None:  # contract 40
+    with configured(the_app(), broker_url="amqp://", task_queues=[Queue("default", max_priority=10), Queue("reports")]):
+        assert the_backend().supports_priority is False
+
+
+def test_defining_a_task_does_not_settle_the_queues_of_the_app(registry: None) -> None:  # contract 53
+    the_app().amqp.__dict__.pop("queues", None)
+    try:
+        task(name="shop.early", priority=3)(tasks.add.func)
+        assert "queues" not in the_app().amqp.__dict__
+    finally:
         the_app().amqp.__dict__.pop("queues", None)
-        try:
-            assert the_backend().supports_priority is True
-            assert the_backend().scale_of("reports").largest == 5
-        finally:
-            the_app().amqp.__dict__.pop("queues", None)
 
 
 # --- no place for records (contract 47)
