@@ -210,6 +210,10 @@ def the_store() -> Any:
 
 
 def signals_of(heard: list[Any], result: Any) -> list[tuple[str, str]]:
-    """Return the signals about a task, once it is finished and has been announced."""
+    """Return the signals about a task, once it is finished and has been announced.
+
+    Its enqueueing first: this thread announces it, and the worker's may be faster.
+    """
     until(lambda: any(one.signal == "task_finished" and one.id == result.id for one in list(heard)))
-    return [(one.signal, one.status) for one in heard if one.id == result.id]
+    ours = [(one.signal, one.status) for one in heard if one.id == result.id]
+    return sorted(ours, key=lambda told: told[0] != "task_enqueued")
