@@ -45,15 +45,17 @@ def _made_app() -> Celery | None:
     That one also makes an app where there is none yet, and keeps it as the default of every thread.
     """
     state: Any = _state  # its stub leaves out what it keeps
-    made = [app for app in list(state._get_active_apps()) if app is not _made_ready() and not _is_placeholder(app)]
-    if state.default_app in made:
+    if state.default_app is not None and not _is_stopgap(state.default_app):
         return cast("Celery", state.default_app)
+    # An app that is not to be current is a library's, which keeps it for itself.
+    made = [app for app in list(state._get_active_apps()) if app.set_as_current]
     return min(made, key=lambda app: str(app.main), default=None)
 
 
-def _is_placeholder(app: Any) -> bool:
-    """Whether Celery itself made this app because somebody asked for a current one too early."""
-    return bool(app.main == "default" and not app.set_as_current)
+def _is_stopgap(app: Any) -> bool:
+    """Whether no project made this app: it is the ready one, or Celery's own for who asked too early."""
+    is_ready = bool(ready_app.cache_info().currsize) and app is ready_app()
+    return is_ready or bool(app.main == "default" and not app.set_as_current)
 
 
 def _conventional_app() -> Celery | None:
@@ -86,10 +88,6 @@ def _exists(name: str) -> bool:
         return find_spec(name) is not None
     except ModuleNotFoundError:  # not even the package: settings may be configured by hand
         return False
-
-
-def _made_ready() -> Celery | None:
-    return ready_app() if ready_app.cache_info().currsize else None
 
 
 @cache

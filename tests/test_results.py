@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -24,9 +25,10 @@ from tests.stores.cases import NO_PAPER, WHEN, a_record
 
 
 @pytest.fixture
-def app() -> Celery:
+def app() -> Iterator[Celery]:
     """A Celery app that nobody else sees."""
-    return Celery("alone", set_as_current=False, broker="memory://", backend="cache+memory://")
+    with Celery("alone", set_as_current=False, broker="memory://", backend="cache+memory://") as app:
+        yield app
 
 
 # --- the place of records
