@@ -20,7 +20,8 @@ from integration.conftest import require
 from tasks_celery.stores import Store
 from tasks_celery.stores.redis import RedisStore
 from tests.shop.running import until
-from tests.stores.cases import HOUR, StoreContract, a_record, an_attempt, an_outcome
+from tests.stores.cases import StoreContract
+from tests.stores.making import HOUR, a_record, an_attempt, an_outcome
 
 RACERS = 8
 ROUNDS = 25

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,28 +12,20 @@ from datetime import UTC, datetime, timedelta
 from traceback import format_exception
 from typing import Any
 
-from celery import Celery, states
+from celery import Celery
 
 from tasks_celery import moments
-from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus, normalize_json
+from tasks_celery.celery_results import from_celery
+from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
 from tasks_celery.exceptions import OptionsError, StoreError
 from tasks_celery.options import STORE_SCHEMES, Options
-from tasks_celery.stores import Attempt, Error, Outcome, Record, Status, Store, open_store
+from tasks_celery.stores import Attempt, Error, Outcome, Record, Store, open_store
 from tasks_celery.stores.base import claimed, settled
 from tasks_celery.stores.nowhere import NOWHERE
+from tasks_celery.values import as_json as as_json  # noqa: PLC0414  read from here by others
+from tasks_celery.values import jsonable as jsonable  # noqa: PLC0414  read from here by others
 
 logger = logging.getLogger("tasks_celery")
-
-#: What Celery's states mean to Django: a retry waits to be run again, a revoked task never will.
-STATUS_OF: Mapping[str, Status] = {
-    states.PENDING: "READY",
-    states.RECEIVED: "READY",
-    states.RETRY: "READY",
-    states.STARTED: "RUNNING",
-    states.SUCCESS: "SUCCESSFUL",
-    states.FAILURE: "FAILED",
-    states.REVOKED: "FAILED",
-}
 
 
 def store_url(app: Celery, options: Options) -> str | None:
@@ -78,6 +69,7 @@ class Results:
 
     app: Celery
     store: Store
+    timeout: float = 5.0
 
     def ready(self, record: Record) -> None:
         """Keep the record of a task that is about to be sent."""
@@ -108,7 +100,7 @@ class Results:
 
     def get(self, result_id: str) -> Record | None:
         """Return what is known of an id: our record, else what Celery's result tells; None for nothing."""
-        return self.store.get(result_id) or from_celery(self.app, result_id)
+        return self.store.get(result_id) or from_celery(self.app, result_id, timeout=self.timeout)
 
     def lifetime(self, record: Record) -> float | None:
         """Return how many seconds a record is kept: `result_expires` from its last change or its due time."""
@@ -119,7 +111,9 @@ class Results:
         return max(wait, 0) + seconds if seconds else None
 
 
-def record_of(result: AnyResult, *, name: str, context: Mapping[str, str]) -> Record:
+def record_of(
+    result: AnyResult, *, name: str, context: Mapping[str, str], expires: datetime | None = None
+) -> Record:
     """Return the record of a result that is about to be enqueued."""
     return Record(
         id=result.id,
@@ -132,6 +126,8 @@ def record_of(result: AnyResult, *, name: str, context: Mapping[str, str]) -> Re
         priority=result.task.priority,
         run_after=result.task.run_after,
         enqueued_at=result.enqueued_at,
+        due=result.task.run_after or result.enqueued_at,
+        expires=expires,
         context=context,
     )
 
@@ -181,68 +177,3 @@ def error_of(exception: BaseException) -> Error:
         exception_class_path=f"{kind.__module__}.{kind.__qualname__}",
         traceback="".join(format_exception(exception)),
     )
-
-
-def as_json(value: Any) -> Any:
-    """Return `value` as every reader will have it: normalised by Django, and keys that are numbers made texts.
-
-    Raise TypeError or ValueError for what JSON cannot hold.
-    """
-    return json.loads(json.dumps(normalize_json(value)))
-
-
-def jsonable(value: Any) -> Any:
-    """Return `value` as JSON can hold it; what Django refuses (dates, say, of plain Celery calls) as its text."""
-    try:
-        return normalize_json(value)
-    except (TypeError, ValueError):
-        if isinstance(value, Mapping):
-            return {str(key): jsonable(item) for key, item in value.items()}
-        return [jsonable(item) for item in value] if isinstance(value, list | tuple) else str(value)
-
-
-def from_celery(app: Celery, result_id: str) -> Record | None:
-    """Return a record made from Celery's own result, for tasks that something else sent; None for nothing.
-
-    Celery says PENDING for any id, so PENDING is no knowledge. Needs `result_extended` to know which
-    task the id belongs to.
-    """
-    meta = _celery_meta(app, result_id)
-    status = STATUS_OF.get(str(meta.get("status")), "RUNNING")
-    if meta.get("status", states.PENDING) == states.PENDING or not meta.get("name"):
-        return None
-    failed = status == "FAILED"
-    return Record(
-        id=result_id,
-        name=meta["name"],
-        path=meta["name"],
-        alias="",
-        queue_name=meta.get("queue") or app.conf.task_default_queue,
-        args=jsonable(list(meta.get("args") or [])),
-        kwargs=jsonable(dict(meta.get("kwargs") or {})),
-        status=status,
-        retries=meta.get("retries") or 0,
-        finished_at=moments.from_celery(meta.get("date_done")) if status in ("FAILED", "SUCCESSFUL") else None,
-        worker_ids=(meta["worker"],) if meta.get("worker") else (),
-        errors=(_celery_error(meta),) if failed else (),
-        return_value=jsonable(meta.get("result")) if status == "SUCCESSFUL" else None,
-    )
-
-
-def _celery_meta(app: Celery, result_id: str) -> dict[str, Any]:
-    backend = app.backend
-    if not result_id or type(backend).__name__ in ("DisabledBackend", "RPCBackend"):
-        return {}
-    try:
-        # Not from the cache, which keeps a SUCCESS for the life of a thread.
-        return backend.get_task_meta(result_id, cache=False)
-    except UnicodeError:
-        return {}  # no id that Celery could have stored anything under
-    except Exception as error:  # result backends raise what their clients raise
-        raise StoreError(f"Celery's result backend did not answer for the id {result_id!r}: {error}") from error
-
-
-def _celery_error(meta: Mapping[str, Any]) -> Error:
-    exception = meta.get("result")
-    path = error_of(exception).exception_class_path if isinstance(exception, BaseException) else "builtins.Exception"
-    return Error(exception_class_path=path, traceback=meta.get("traceback") or f"{path}: {exception}\n")

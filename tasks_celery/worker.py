@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
+from numbers import Real
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +20,9 @@ from django.utils import timezone
 from tasks_celery.compat import AnyResult, task_finished, task_started
 from tasks_celery.context import Context, announce, restored
 from tasks_celery.exceptions import TaskInterrupted
+from tasks_celery.leases import current_lease
 from tasks_celery.message import read_facts
-from tasks_celery.moments import from_text
+from tasks_celery.moments import from_celery, from_text
 from tasks_celery.results import as_json, error_of, jsonable, to_result
 from tasks_celery.stores import Attempt, Outcome, Record, Status
 from tasks_celery.twin import Run, Twin, TwinBackend, task_at
@@ -50,6 +53,7 @@ def _start(backend: TwinBackend, twin: Twin) -> Record | None:
         at=timezone.now(),
         retries=request.retries or 0,
         redelivered=bool((request.delivery_info or {}).get("redelivered")),
+        lease=current_lease(),
     )
     return backend.results.start(seed_of(twin, request), attempt)
 
@@ -82,14 +86,24 @@ def judge(error: BaseException, record: Record, *, token: str, requeued: bool) -
     acknowledged late.
     """
     status: Status = "FAILED"
-    cause = error
+    cause, due = error, None
     if isinstance(error, Retry):
         status, cause = "READY", error.exc if isinstance(error.exc, BaseException) else error
+        due = _due(error)
     elif _runs_again(error, requeued=requeued):
         return Outcome(status="READY", at=timezone.now(), token=token, attempt=record.attempt)
     elif not isinstance(error, Exception) and _is_passed_on(error):
         return None
-    return Outcome(status=status, at=timezone.now(), token=token, attempt=record.attempt, error=error_of(cause))
+    return Outcome(
+        status=status, at=timezone.now(), token=token, attempt=record.attempt, error=error_of(cause), due=due
+    )
+
+
+def _due(retry: Retry) -> datetime | None:
+    """Return when a retry is to run: `when` is its countdown in seconds, or its eta."""
+    if isinstance(retry.when, Real):
+        return timezone.now() + timedelta(seconds=float(retry.when))
+    return from_celery(retry.when)
 
 
 def _runs_again(error: BaseException, *, requeued: bool) -> bool:

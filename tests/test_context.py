@@ -13,7 +13,7 @@ from django.utils import translation
 from tasks_celery.context import Context, announce, asking, current, restored
 from tasks_celery.results import to_result
 from tests.shop.tasks import add
-from tests.stores.cases import a_record
+from tests.stores.making import a_record
 
 ADA = Context(user="7", request_id="r1", language="de")
 

@@ -13,7 +13,7 @@ from kombu.transport.redis import PRIORITY_STEPS
 from tasks_celery.message import HEADER, Scale, facts_of, read_facts, scale_for, to_message
 from tasks_celery.results import to_result
 from tests.shop import tasks
-from tests.stores.cases import a_record
+from tests.stores.making import a_record
 
 PRIORITIES = range(-100, 101)
 DEFAULTS = (None, *range(-1, 12))

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from celery import Celery
-from celery.app.task import Context as CeleryRequest
 from django.test import override_settings
 from django.utils import timezone
 
-from tasks_celery.compat import TaskResultDoesNotExist, TaskResultStatus, task_backends
+from tasks_celery.compat import TaskResultStatus, task_backends
 from tasks_celery.exceptions import OptionsError, StoreError
 from tasks_celery.options import Options
-from tasks_celery.results import Results, error_of, find_store, from_celery, jsonable, store_url, to_result
+from tasks_celery.results import Results, error_of, find_store, store_url, to_result
 from tasks_celery.stores.memory import MemoryStore
 from tasks_celery.stores.nowhere import Nowhere
 from tests.shop import tasks
-from tests.shop.running import configured, the_app
 from tests.stores.cases import NO_PAPER, WHEN, a_record
 
 
@@ -167,112 +164,6 @@ def test_an_error_says_where_its_class_lives_and_ends_in_its_message() -> None: 
     assert kept.exception_class_path == "tests.test_results.Outer.Inner"
     assert kept.traceback.startswith("Traceback (most recent call last):\n")
     assert kept.traceback.endswith("Outer.Inner: no ☃ paper\n")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ((1, b"x"), [1, "x"]),
-        (WHEN, str(WHEN)),
-        ([WHEN, {1: WHEN}], [str(WHEN), {"1": str(WHEN)}]),
-        ({"a": (object, 1)}, {"a": [str(object), 1]}),
-        (b"\xff", str(b"\xff")),
-        (None, None),
-    ],
-    ids=ascii,
-)
-def test_what_json_cannot_hold_is_kept_as_text(value: Any, text: Any) -> None:
-    assert jsonable(value) == text
-
-
-# --- Celery's own results
-
-
-def stored_by_celery(state: str, value: Any, **facts: Any) -> str:
-    """Store a result as a worker without tasks_celery does, and return its id."""
-    result_id = uuid4().hex
-    named = {"task": "tests.shop.tasks.add", "args": [1], "kwargs": {"b": 2}, "hostname": "old@host"}
-    request = CeleryRequest(id=result_id, delivery_info={"routing_key": "reports"}, retries=1, **(named | facts))
-    traceback = "Traceback…\nValueError: no paper\n" if isinstance(value, BaseException) else None
-    with configured(the_app(), result_extended=True):
-        the_app().backend.store_result(result_id, value, state, traceback=traceback, request=request)
-    return result_id
-
-
-@pytest.mark.parametrize(
-    ("state", "status"),
-    [
-        ("RECEIVED", "READY"),
-        ("RETRY", "READY"),
-        ("STARTED", "RUNNING"),
-        ("PROGRESS", "RUNNING"),
-        ("SUCCESS", "SUCCESSFUL"),
-        ("FAILURE", "FAILED"),
-        ("REVOKED", "FAILED"),
-    ],
-)
-def test_a_result_that_only_celery_has_is_told_in_djangos_words(state: str, status: str) -> None:
-    value = ValueError("no paper") if state in ("FAILURE", "REVOKED", "RETRY") else 3
-    result = tasks.add.get_result(stored_by_celery(state, value))
-    assert result.status == status
-    assert (result.args, result.kwargs, result.worker_ids) == ([1], {"b": 2}, ["old@host"])
-    assert (result.enqueued_at, result.task.queue_name) == (None, "reports")
-    assert (result.finished_at is not None) is (status in ("SUCCESSFUL", "FAILED"))
-    if status == "SUCCESSFUL":
-        assert result.return_value == 3
-    if status == "FAILED":
-        assert result.errors[0].exception_class is ValueError
-        assert result.errors[0].traceback.endswith("ValueError: no paper\n")
-
-
-def test_a_result_that_only_celery_has_can_be_refreshed() -> None:  # contract 7, 55
-    result_id = stored_by_celery("STARTED", None)
-    result = tasks.add.get_result(result_id)
-    assert result.backend == result.task.backend == "default"
-    request = CeleryRequest(id=result_id, task="tests.shop.tasks.add", args=[], kwargs={})
-    with configured(the_app(), result_extended=True):
-        the_app().backend.store_result(result_id, 3, "SUCCESS", request=request)
-        result.refresh()
-
-
-def test_a_result_that_celery_forgot_is_not_told_from_memory() -> None:  # contract 55
-    result_id, backend = stored_by_celery("SUCCESS", 3), the_app().backend
-    assert tasks.add.get_result(result_id).return_value == 3
-    backend.delete(backend.get_key_for_task(result_id))
-    with pytest.raises(TaskResultDoesNotExist):
-        tasks.add.get_result(result_id)
-
-
-def test_pending_is_no_knowledge() -> None:  # contract 1
-    the_app().AsyncResult("nobody")
-    with pytest.raises(TaskResultDoesNotExist):
-        tasks.add.get_result(stored_by_celery("PENDING", None))
-
-
-@pytest.mark.parametrize("use_tz", [True, False])
-def test_the_time_of_a_celery_result_is_aware_exactly_if_use_tz(use_tz: bool) -> None:  # contract 43
-    with override_settings(USE_TZ=use_tz, TIME_ZONE="Asia/Kathmandu"):
-        record = from_celery(the_app(), stored_by_celery("SUCCESS", 1))
-        assert record is not None
-        assert record.finished_at is not None
-        assert timezone.is_aware(record.finished_at) is use_tz
-        assert abs((timezone.now() - record.finished_at).total_seconds()) < 60
-
-
-def test_a_result_backend_that_is_away_is_a_store_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*args: Any, **kwargs: Any) -> None:
-        raise ConnectionError("away")
-
-    monkeypatch.setattr(the_app().backend, "get_task_meta", away)
-    with pytest.raises(StoreError, match=r"'some-id'.*away") as caught:
-        from_celery(the_app(), "some-id")
-    assert isinstance(caught.value.__cause__, ConnectionError)
-
-
-@pytest.mark.parametrize("backend", [None, "rpc://", "disabled://"])
-def test_a_result_backend_that_cannot_be_read_is_not_asked(app: Celery, backend: str | None) -> None:  # contract 47
-    app.conf.result_backend = backend
-    assert from_celery(app, "some-id") is None
 
 
 # --- what a worker reports never fails

@@ -145,7 +145,7 @@ def test_a_result_of_another_function_is_a_mismatch() -> None:  # contract 8
 
 
 def test_a_result_whose_task_is_gone_is_a_mismatch_to_every_other_task() -> None:  # contract 8
-    from tests.stores.cases import a_record
+    from tests.stores.making import a_record
 
     record = a_record(path="gone.task", name="gone.task")
     task_backends["default"].results.store.create(record, lifetime=60)

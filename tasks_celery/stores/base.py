@@ -28,6 +28,11 @@ class Record:
     `name` is the Celery task's, `path` the function's. `retries` counts Celery's own retries of the
     message and tells a retry from a duplicate. Arguments and return value are JSON values; times are
     as the project has them (aware where USE_TZ is on).
+
+    What the sweeper goes by: `expires` is when the task need not be run any more, `due` from when on a READY
+    task should have reached a worker, `resent` how often its message was sent again. `lease` is the name of
+    what the worker of the last attempt renews while it lives, empty where nobody does. `sending` holds what of
+    Celery's options (links, a chord) a repeated message has to carry.
     """
 
     id: str
@@ -40,9 +45,14 @@ class Record:
     priority: int = 0
     run_after: datetime | None = None
     enqueued_at: datetime | None = None
+    expires: datetime | None = None
     context: Mapping[str, str] = field(default_factory=dict)
+    sending: Mapping[str, Any] = field(default_factory=dict)
     status: Status = "READY"
     retries: int = 0
+    due: datetime | None = None
+    resent: int = 0
+    lease: str = ""
     started_at: datetime | None = None
     last_attempted_at: datetime | None = None
     finished_at: datetime | None = None
@@ -62,7 +72,8 @@ class Attempt:
 
     `token` is unique to this delivery, so that a call repeated after a lost answer is known again.
     `redelivered` and `retries` are what the broker and Celery say of the message: a task that is RUNNING
-    is claimed anew only by a redelivery or a later retry, anything else is a duplicate.
+    is claimed anew only by a later retry, or by a redelivery once the worker that runs it has let its lease
+    lapse; anything else is a duplicate. `lease` is the claiming worker's.
     """
 
     token: str
@@ -70,6 +81,7 @@ class Attempt:
     at: datetime
     retries: int = 0
     redelivered: bool = False
+    lease: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +90,7 @@ class Outcome:
 
     The worker that ran the attempt gives its number. A report from outside (the worker's main process
     that saw a child die, a revoke) has none: it gives `worker_id` and `retries` instead and is taken
-    only while they still fit.
+    only while they still fit. `due` is when a READY task is to be run again, `at` if it is not given.
     """
 
     status: Status
@@ -89,12 +101,17 @@ class Outcome:
     retries: int = 0
     error: Error | None = None
     return_value: Any = None
+    due: datetime | None = None
 
 
-def may_claim(record: Record, attempt: Attempt) -> bool:
-    """Whether a delivery may run the task: not when it is finished, nor a duplicate of one that runs."""
+def may_claim(record: Record, attempt: Attempt, *, leased: bool) -> bool:
+    """Whether a delivery may run the task: not when it is finished, nor a duplicate of one that runs.
+
+    `leased` is whether the worker of the record's last attempt still renews its lease. A broker delivers again what
+    a living worker has held for too long, or whose connection it has lost (visibility timeout, consumer timeout).
+    """
     if record.status == "RUNNING":
-        return attempt.redelivered or attempt.retries > record.retries
+        return (attempt.redelivered and not leased) or attempt.retries > record.retries
     return record.status == "READY"
 
 
@@ -104,6 +121,7 @@ def claimed(record: Record, attempt: Attempt) -> Record:
         record,
         status="RUNNING",
         retries=attempt.retries,
+        lease=attempt.lease,
         started_at=record.started_at or attempt.at,
         last_attempted_at=attempt.at,
         worker_ids=(*record.worker_ids, attempt.worker_id),
@@ -137,7 +155,13 @@ def settled(record: Record, outcome: Outcome) -> Record:
         retries=record.retries + 1 if outcome.status == "READY" and outcome.error else record.retries,
         finished_at=outcome.at if outcome.status in FINISHED else None,
         return_value=outcome.return_value,
+        due=(outcome.due or outcome.at) if outcome.status == "READY" else record.due,
     )
+
+
+def sent_again(record: Record, due: datetime) -> Record:
+    """Return the record of a task whose message is sent once more, and should reach a worker by `due`."""
+    return replace(record, due=due, resent=record.resent + 1)
 
 
 class Store(Protocol):
@@ -166,3 +190,29 @@ class Store(Protocol):
 
     def get(self, result_id: str) -> Record | None:
         """Return the record, None where there is none."""
+
+    # What the sweeper asks.
+
+    def hold(self, lease: str, holder: str, *, seconds: float) -> bool:
+        """Take or renew a lease for so long; False where somebody else holds it."""
+
+    def release(self, lease: str, holder: str) -> None:
+        """Give a lease back; one that somebody else holds stays theirs."""
+
+    def waiting(self, *, before: datetime) -> Mapping[str, int]:
+        """Return how many READY tasks of each queue were due before a moment."""
+
+    def overdue(self, queue_name: str, *, before: datetime, limit: int) -> list[Record]:
+        """Return the READY tasks of a queue that were due before a moment, the longest waiting first."""
+
+    def expired(self, *, before: datetime, limit: int) -> list[Record]:
+        """Return the READY tasks that expired before a moment."""
+
+    def abandoned(self, *, limit: int) -> list[Record]:
+        """Return RUNNING tasks whose worker has let its lease lapse; not those that run under no lease."""
+
+    def resend(self, record: Record, *, due: datetime, lifetime: float | None) -> bool:
+        """Note that a READY task is being sent again; False where it has begun or was sent again since."""
+
+    def tidy(self) -> None:
+        """Remove what is left of records whose lifetime is over."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime
 
 from tasks_celery.stores.base import Attempt, Outcome, Record, claimed, settled
 
@@ -37,6 +39,30 @@ class Nowhere:
         return settled(seed, outcome)
 
     def get(self, result_id: str) -> Record | None:
+        return None
+
+    def hold(self, lease: str, holder: str, *, seconds: float) -> bool:
+        return False  # and so nobody sweeps
+
+    def release(self, lease: str, holder: str) -> None:
+        return None
+
+    def waiting(self, *, before: datetime) -> Mapping[str, int]:
+        return {}
+
+    def overdue(self, queue_name: str, *, before: datetime, limit: int) -> list[Record]:
+        return []
+
+    def expired(self, *, before: datetime, limit: int) -> list[Record]:
+        return []
+
+    def abandoned(self, *, limit: int) -> list[Record]:
+        return []
+
+    def resend(self, record: Record, *, due: datetime, lifetime: float | None) -> bool:
+        return False
+
+    def tidy(self) -> None:
         return None
 
 

@@ -2,7 +2,8 @@
 
 Arguments and values stay opaque JSON texts to Lua, whose own JSON would turn empty lists into objects and
 long integers into floats. Per-attempt facts are fields of their own (``worker:2``, ``error:2``), so that an
-attempt adds to them without reading what is there.
+attempt adds to them without reading what is there. The scripts are in ``lua/``; they reach keys that depend on what
+a record says, so Redis Cluster is no place for records, as it is none for Celery.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 import redis
@@ -18,90 +21,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks_celery.exceptions import StoreError
-from tasks_celery.moments import from_text, to_text
+from tasks_celery.moments import from_text, to_aware, to_text
 from tasks_celery.stores.base import Attempt, Error, Outcome, Record, Status
 
-_EXPIRE = """
-local function keep(key, lifetime)
-  if lifetime == '' then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, lifetime) end
-end
-local function seed(key, fields)
-  redis.call('HSET', key, unpack(cjson.decode(fields)))
-end
-"""
-
-# KEYS: record. ARGV: lifetime in ms, seed.
-CREATE = (
-    _EXPIRE
-    + """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  seed(KEYS[1], ARGV[2])
-  keep(KEYS[1], ARGV[1])
-end
-"""
-)
-
-# KEYS: record.
-DISCARD = """
-local now = redis.call('HMGET', KEYS[1], 'status', 'attempt')
-if now[1] == 'READY' and now[2] == '0' then redis.call('DEL', KEYS[1]) end
-"""
-
-# KEYS: record. ARGV: lifetime, seed, token, worker, at, retries, redelivered.
-CLAIM = (
-    _EXPIRE
-    + """
-local key, token, retries = KEYS[1], ARGV[3], tonumber(ARGV[6])
-if redis.call('EXISTS', key) == 0 then seed(key, ARGV[2]) end
-local now = redis.call('HMGET', key, 'status', 'retries', 'token', 'attempt')
-if now[3] == token and now[4] ~= '0' then return redis.call('HGETALL', key) end
-local again = ARGV[7] == '1' or retries > tonumber(now[2])
-if not (now[1] == 'READY' or (now[1] == 'RUNNING' and again)) then return {} end
-local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-redis.call('HSETNX', key, 'started_at', ARGV[5])
-redis.call('HSET', key, 'status', 'RUNNING', 'retries', retries, 'token', token,
-           'last_attempted_at', ARGV[5], 'worker:' .. attempt, ARGV[4])
-keep(key, ARGV[1])
-return redis.call('HGETALL', key)
-"""
-)
-
-# KEYS: record. ARGV: lifetime, seed, token, status, at, attempt or '', worker or '', retries, error or '', value or ''.
-SETTLE = (
-    _EXPIRE
-    + """
-local key, token, status, attempt, worker, err = KEYS[1], ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[9]
-if redis.call('EXISTS', key) == 0 then seed(key, ARGV[2]) end
-local now = redis.call('HMGET', key, 'status', 'retries', 'token', 'attempt')
-if now[3] == token then return redis.call('HGETALL', key) end
-local finished = now[1] == 'SUCCESSFUL' or now[1] == 'FAILED'
-local counts
-if attempt ~= '' then
-  counts = now[1] == 'RUNNING' and now[4] == attempt
-  if err ~= '' and tonumber(attempt) < tonumber(now[4]) then redis.call('HSETNX', key, 'error:' .. attempt, err) end
-elseif finished then
-  counts = false
-else
-  local fits = worker == '' or redis.call('HGET', key, 'worker:' .. now[4]) == worker
-  counts = tonumber(ARGV[8]) >= tonumber(now[2]) and (now[1] == 'READY' or fits)
-end
-if not counts then return {} end
-redis.call('HSET', key, 'status', status, 'token', token)
-if err ~= '' then
-  local number = tonumber(now[4])
-  if now[1] == 'READY' then number = number + 1 end
-  redis.call('HSETNX', key, 'error:' .. number, err)
-end
-if status == 'READY' then
-  if err ~= '' then redis.call('HINCRBY', key, 'retries', 1) end
-else
-  redis.call('HSET', key, 'finished_at', ARGV[5])
-  if ARGV[10] ~= '' then redis.call('HSET', key, 'value', ARGV[10]) end
-end
-keep(key, ARGV[1])
-return redis.call('HGETALL', key)
-"""
-)
+LUA = Path(__file__).parent / "lua"
 
 
 class RedisStore:
@@ -117,21 +40,18 @@ class RedisStore:
             retry=Retry(NoBackoff(), 1),
         )
         self._prefix = key_prefix
-        self._create = self._client.register_script(CREATE)
-        self._discard = self._client.register_script(DISCARD)
-        self._claim = self._client.register_script(CLAIM)
-        self._settle = self._client.register_script(SETTLE)
+        self._run = {path.stem: self._client.register_script(_script(path)) for path in sorted(LUA.glob("*.lua"))}
 
     def create(self, record: Record, *, lifetime: float | None) -> None:
-        with self._door():
-            self._create(keys=[self._key(record.id)], args=[_milliseconds(lifetime), _seed(record)])
+        self._call("create", _member(record.id), _milliseconds(lifetime), _seed(record))
 
     def discard(self, result_id: str) -> None:
-        with self._door():
-            self._discard(keys=[self._key(result_id)])
+        self._call("discard", _member(result_id))
 
     def claim(self, seed: Record, attempt: Attempt, *, lifetime: float | None) -> Record | None:
-        args: list[str | int] = [
+        fields = self._call(
+            "claim",
+            _member(seed.id),
             _milliseconds(lifetime),
             _seed(seed),
             attempt.token,
@@ -139,12 +59,15 @@ class RedisStore:
             to_text(attempt.at),
             attempt.retries,
             int(attempt.redelivered),
-        ]
-        with self._door():
-            return _record(seed.id, _pairs(self._claim(keys=[self._key(seed.id)], args=args)))
+            attempt.lease,
+        )
+        return _record(seed.id, _pairs(fields))
 
     def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
-        args: list[str | int] = [
+        due = outcome.due or outcome.at
+        fields = self._call(
+            "settle",
+            _member(seed.id),
             _milliseconds(lifetime),
             _seed(seed),
             outcome.token,
@@ -155,17 +78,44 @@ class RedisStore:
             outcome.retries,
             _error_text(outcome.error) if outcome.error else "",
             json.dumps(outcome.return_value) if outcome.status == "SUCCESSFUL" else "",
-        ]
-        with self._door():
-            return _record(seed.id, _pairs(self._settle(keys=[self._key(seed.id)], args=args)))
+            to_text(due),
+            _score(due),
+        )
+        return _record(seed.id, _pairs(fields))
 
     def get(self, result_id: str) -> Record | None:
         with self._door():
-            return _record(result_id, cast("dict[str, str]", self._client.hgetall(self._key(result_id))))
+            key = f"{self._prefix}result:{_member(result_id)}"
+            return _record(result_id, cast("dict[str, str]", self._client.hgetall(key)))
 
-    def _key(self, result_id: str) -> str:
-        # Escaped, for an id may be any text, and half a surrogate pair is no UTF-8.
-        return f"{self._prefix}result:{result_id}".encode(errors="backslashreplace").decode()
+    def hold(self, lease: str, holder: str, *, seconds: float) -> bool:
+        return bool(self._call("hold", lease, holder, _milliseconds(seconds)))
+
+    def release(self, lease: str, holder: str) -> None:
+        self._call("release", lease, holder)
+
+    def waiting(self, *, before: datetime) -> Mapping[str, int]:
+        return {queue: int(count) for queue, count in _pairs(self._call("waiting", _score(before))).items()}
+
+    def overdue(self, queue_name: str, *, before: datetime, limit: int) -> list[Record]:
+        return _records(self._call("overdue", queue_name, _score(before), limit))
+
+    def expired(self, *, before: datetime, limit: int) -> list[Record]:
+        return _records(self._call("expired", _score(before), limit))
+
+    def abandoned(self, *, limit: int) -> list[Record]:
+        return _records(self._call("abandoned", limit))
+
+    def resend(self, record: Record, *, due: datetime, lifetime: float | None) -> bool:
+        args = (_member(record.id), _milliseconds(lifetime), record.resent, to_text(due), _score(due))
+        return bool(self._call("resend", *args))
+
+    def tidy(self) -> None:
+        self._call("tidy")
+
+    def _call(self, script: str, *args: str | int) -> Any:
+        with self._door():
+            return self._run[script](args=[self._prefix, *args])
 
     @contextmanager
     def _door(self) -> Iterator[None]:
@@ -186,22 +136,47 @@ def redis_url(url: str) -> str:
     return re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), url)
 
 
+def _script(path: Path) -> str:
+    return (LUA / "common.lua").read_text() + path.read_text()
+
+
+def _member(result_id: str) -> str:
+    # Escaped, for an id may be any text, and half a surrogate pair is no UTF-8.
+    return result_id.encode(errors="backslashreplace").decode()
+
+
 def _milliseconds(lifetime: float | None) -> int | str:
     return "" if lifetime is None else max(1, int(lifetime * 1000))
+
+
+def _score(moment: datetime) -> int:
+    """Return a moment as sorted sets have it: milliseconds since 1970."""
+    return int(cast("datetime", to_aware(moment)).timestamp() * 1000)
 
 
 _STATIC = ("name", "path", "alias", "queue_name", "args", "kwargs", "priority", "context")
 
 
 def _seed(record: Record) -> str:
-    """Return a whole record as the flat list of fields that HSET takes."""
+    """Return a whole record as the flat list of fields that HSET takes.
+
+    What the first release does not know has fields of its own beside the facts, where it does not look.
+    """
     fields: dict[str, Any] = {
         "facts": json.dumps({name: getattr(record, name) for name in _STATIC} | _moments(record)),
+        "sending": json.dumps(record.sending) if record.sending else None,
+        "queue": record.queue_name,
         "status": record.status,
         "retries": record.retries,
         "attempt": record.attempt,
+        "resent": record.resent or None,
+        "lease": record.lease,
         "started_at": to_text(record.started_at),
         "last_attempted_at": to_text(record.last_attempted_at),
+        "expires": to_text(record.expires),
+        "expires_ms": _score(record.expires) if record.expires else None,
+        "due": to_text(record.due),
+        "due_ms": _score(record.due) if record.due else None,
     }
     fields |= {f"worker:{number}": worker for number, worker in enumerate(record.worker_ids, 1)}
     fields |= {f"error:{error.attempt}": _error_text(error) for error in record.errors}
@@ -222,6 +197,11 @@ def _pairs(flat: Iterable[str]) -> dict[str, str]:
     return dict(zip(texts, texts, strict=True))
 
 
+def _records(found: Iterable[tuple[str, list[str]]]) -> list[Record]:
+    records = (_record(result_id, _pairs(flat)) for result_id, flat in found)
+    return [record for record in records if record is not None]
+
+
 def _record(result_id: str, fields: Mapping[str, str]) -> Record | None:
     if not fields:
         return None
@@ -231,6 +211,11 @@ def _record(result_id: str, fields: Mapping[str, str]) -> Record | None:
     return Record(
         id=result_id,
         **facts,
+        sending=json.loads(fields.get("sending", "{}")),
+        expires=from_text(fields.get("expires")),
+        due=from_text(fields.get("due")),
+        resent=int(fields.get("resent", 0)),
+        lease=fields.get("lease", ""),
         status=cast("Status", fields["status"]),
         retries=int(fields["retries"]),
         started_at=from_text(fields.get("started_at")),

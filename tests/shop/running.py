@@ -54,11 +54,18 @@ def finished(result: Any) -> Any:
 def configured(app: Celery, **changes: Any) -> Iterator[None]:
     """Change Celery's configuration for this block."""
     before = {name: app.conf[name] for name in changes}
-    app.conf.update(changes)
+    _configure(app, changes)
     try:
         yield
     finally:
-        app.conf.update(before)
+        _configure(app, before)
+
+
+def _configure(app: Celery, changes: dict[str, Any]) -> None:
+    # Before 5.7, Celery reads CELERY_BROKER_URL of the settings before a changed broker_url
+    # (utils/collections.py, ConfigurationView), and hears of new routes by keyword only (app/amqp.py).
+    namespaced = {f"{app.conf.prefix or ''}{name}".upper(): value for name, value in changes.items()}
+    app.conf.update(**changes, **(namespaced if app.conf.prefix else {}))
 
 
 @contextmanager

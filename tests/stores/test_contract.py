@@ -15,7 +15,8 @@ from tasks_celery.stores import Store, open_store
 from tasks_celery.stores.memory import MemoryStore
 from tasks_celery.stores.nowhere import Nowhere
 from tasks_celery.stores.redis import RedisStore, redis_url
-from tests.stores.cases import HOUR, StoreContract, a_record, an_attempt, an_outcome
+from tests.stores.cases import StoreContract
+from tests.stores.making import HOUR, a_record, an_attempt, an_outcome
 
 
 def a_fake_redis(monkeypatch: pytest.MonkeyPatch, *, key_prefix: str = "test:") -> RedisStore:
