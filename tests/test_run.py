@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests.shop.running import until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,9 +32,15 @@ case $1 in
         ;;
 esac
 """
-# Any tool of an environment: logs how it was called, and fails if its arguments contain $FAIL.
+# Any tool of an environment: logs how it was called, and fails if its arguments contain $FAIL, ends who called it if
+# they contain $LOSE, takes a minute if $SLOW is set.
 TOOL = """#!/bin/sh
-echo "${0#$PWD/} $* ${TASKS_CELERY_WITHOUT:+WITHOUT $TASKS_CELERY_WITHOUT}" >>"$LOG"
+case "$1 $2" in "-c "*pytest.main*) shift 2 && set -- -m pytest "$@" ;; esac
+echo "${0#$PWD/} $* ${TASKS_CELERY_WITHOUT:+WITHOUT $TASKS_CELERY_WITHOUT}\
+${TASKS_CELERY_ENDINGS:+ENDINGS $TASKS_CELERY_ENDINGS}" >>"$LOG"
+echo "this is ${0#$PWD/} $*"
+[ -z "${SLOW:-}" ] || { echo "slow $$" >>"$LOG" && exec sleep 60; }
+case "$0 $*" in *"${LOSE:-nothing is lost}"*) kill -KILL $PPID ;; esac
 case "$0 $*" in *"${FAIL:-nothing fails}"*) exit 1 ;; esac
 """
 
@@ -46,7 +55,7 @@ class Checkout:
         for made in (self.root, self.bin):
             made.mkdir()
         shutil.copy(ROOT / "run", self.root)
-        for name in ("sh", "env", "cat", "mkdir", "ln", "date", "dirname"):
+        for name in ("sh", "env", "cat", "mkdir", "ln", "date", "dirname", "mktemp", "rm", "rmdir", "sleep"):
             (self.bin / name).symlink_to(shutil.which(name) or name)
         self.tool = self.script(directory / "tool", TOOL)
         self.uv = self.script(self.bin / "uv", UV)
@@ -195,17 +204,107 @@ def test_one_failing_suite_does_not_stop_the_others_and_fails_the_whole(checkout
     assert "passed: django60 integration" in told.stdout
 
 
+EVERY_PYTHON = "3.11 3.12 3.13"
+
+
 def test_full_runs_every_environment_and_beat_only_where_it_can_be(checkout: Checkout) -> None:
-    assert checkout.run("test", "--full", HAVE="3.11 3.12 3.13").returncode == 0
-    assert len(checkout.calls("pytest")) == 9
-    syncs = {line.split("--group ")[1].strip(): "--group beat" in line for line in checkout.calls("uv sync")}
-    assert syncs == {"django52": True, "django60": True, "django61": False}
+    assert checkout.run("test", "--full", HAVE=EVERY_PYTHON).returncode == 0
+    syncs = {line.split("--group ")[1].strip(): line.split("--group docs ")[1:] for line in checkout.calls("uv sync")}
+    assert syncs == {
+        "django52": ["--group beat"],
+        "django60": ["--group beat"],
+        "django61": [],
+        "celery55": ["--group django52 --group beat"],
+        "celery56": ["--group django60 --group beat"],
+    }
+
+
+@pytest.mark.parametrize("environment", ["django52", "django60", "django61"])
+def test_full_runs_every_suite_on_each_django(environment: str, checkout: Checkout) -> None:
+    assert checkout.run("test", "--full", HAVE=EVERY_PYTHON).returncode == 0
+    pytest = f".venvs/{environment}/bin/python -m pytest -rs"
+    assert [call.partition(" ENDINGS")[0] for call in checkout.calls(pytest)] == [
+        f"{pytest} tests",
+        f"{pytest} tests WITHOUT channels,channels_redis,django_celery_beat",
+        f"{pytest} integration",
+    ]
+
+
+@pytest.mark.parametrize("environment", ["celery55", "celery56"])
+def test_full_runs_the_fast_suite_and_the_endings_on_the_older_celerys(environment: str, checkout: Checkout) -> None:
+    assert checkout.run("test", "--full", HAVE=EVERY_PYTHON).returncode == 0
+    pytest = f".venvs/{environment}/bin/python -m pytest -rs"
+    assert checkout.calls(pytest) == [f"{pytest} tests", f"{pytest} integration/test_endings.py"]
+
+
+def test_full_tries_every_pool_and_broker_in_one_environment(checkout: Checkout) -> None:
+    assert checkout.run("test", "--full", HAVE=EVERY_PYTHON, TASKS_CELERY_ENDINGS="full").returncode == 0
+    assert checkout.calls("ENDINGS") == [".venvs/django60/bin/python -m pytest -rs integration ENDINGS full"]
+
+
+def test_full_prints_each_suite_whole_and_every_outcome_at_the_end(checkout: Checkout) -> None:
+    told = checkout.run("test", "--full", HAVE=EVERY_PYTHON).stdout.splitlines()
+    outcomes = [line for line in told if line.startswith("run: passed: ")]
+    assert len(outcomes) == 13
+    assert told[-13:] == outcomes
+    at = told.index("run: django61: integration")
+    assert told[at + 1] == "this is .venvs/django61/bin/python -m pytest -rs integration"
+
+
+@pytest.mark.parametrize(
+    "failing", ["django60/bin/python -m pytest -rs int", "celery55/bin/python -m pytest -rs tests"]
+)
+def test_one_failing_suite_fails_the_whole_of_full_and_stops_nothing(failing: str, checkout: Checkout) -> None:
+    told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, FAIL=failing)
+    assert told.returncode == 1
+    assert told.stdout.count("run: FAILED: ") == 1
+    assert told.stdout.count("run: passed: ") == 12
+
+
+def test_suites_that_were_not_run_fail_the_whole_of_full(checkout: Checkout) -> None:
+    told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, LOSE="django61/bin/python -m pytest -rs tests")
+    assert told.returncode == 1
+    assert "run: FAILED: suites are missing" in told.stdout
+    assert told.stdout.count("run: passed: ") == 10
+
+
+def test_a_suite_in_the_background_can_be_interrupted(checkout: Checkout) -> None:
+    checkout.script(checkout.tool, f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    for path in ("tests/test_interrupt.py", "integration/test_endings.py"):
+        (checkout.root / path).parent.mkdir()
+        (checkout.root / path).write_text(
+            "import pytest, signal\n\ndef test_interrupt():\n"
+            "    with pytest.raises(KeyboardInterrupt):\n        signal.raise_signal(signal.SIGINT)\n"
+        )
+    told = checkout.run("test", "--full", HAVE="3.12")
+    assert told.returncode == 0, told.stdout
+    assert told.stdout.count("1 passed") == 5
+
+
+def test_full_ended_by_a_signal_ends_its_suites_and_leaves_nothing(checkout: Checkout, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environ = {"PATH": str(checkout.bin), "LOG": str(checkout.log), "TOOL": str(checkout.tool), "SLOW": "yes"}
+    with subprocess.Popen(
+        [checkout.root / "run", "test", "--full"],
+        env=environ | {"HAVE": EVERY_PYTHON, "TMPDIR": str(scratch)},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until(lambda: len(checkout.calls("slow")) == 2)  # one of each lane
+        process.terminate()
+        assert process.wait(20) == 130
+    assert len(checkout.calls("pytest")) == 2
+    for call in checkout.calls("slow"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(call.split()[1]), 0)
+    assert list(scratch.iterdir()) == []
 
 
 def test_full_skips_an_environment_without_its_python_at_home_and_fails_in_ci(checkout: Checkout) -> None:
     home = checkout.run("test", "--full", HAVE="3.11 3.12")
     assert home.returncode == 0
     assert "skipped: django61, for there is no Python 3.13" in home.stdout
+    assert checkout.calls("django61/bin/python") == []
     ci = checkout.run("test", "--full", HAVE="3.11 3.12", CI="true")
     assert ci.returncode == 1
     assert "django61 needs Python 3.13" in ci.stderr

