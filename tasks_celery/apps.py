@@ -1,4 +1,4 @@
-"""Both. Registers the checks and connects the worker's receivers. Nothing else."""
+"""Both. Registers the checks and connects the receivers of worker and beat. Nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class TasksCeleryConfig(AppConfig):
     def ready(self) -> None:
         from django.core.checks import register
 
-        from tasks_celery import checks, parent
+        from tasks_celery import checks, heartbeat, parent
 
         register(checks.check_project)
         parent.connect()
+        heartbeat.connect()

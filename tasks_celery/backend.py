@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from celery import Celery
 from django.core.checks import CheckMessage
 
-from tasks_celery import checks, parent, publish, worker
+from tasks_celery import checks, heartbeat, parent, publish, worker
 from tasks_celery.celery import find_app
-from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, TaskResultDoesNotExist
+from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, InvalidTask, TaskResultDoesNotExist
 from tasks_celery.exceptions import TasksCeleryError
 from tasks_celery.message import REDIS_STEPS, Scale, max_priority_of, scale_for
 from tasks_celery.options import Options, parse_options
@@ -65,7 +66,8 @@ class CeleryBackend(BaseTaskBackend):
     @property
     def results(self) -> Results:
         """The door to stored results; what the Celery configuration says may change in a test."""
-        return Results(app=self.app, store=find_store(self.app, self.settings))
+        # Half of it, for the store has had the other half.
+        return Results(app=self.app, store=find_store(self.app, self.settings), timeout=self.settings.timeout / 2)
 
     def scale_of(self, queue_name: str | None) -> Scale:
         """Return how the broker orders messages in a queue; for None, in all the queues of this alias."""
@@ -92,9 +94,15 @@ class CeleryBackend(BaseTaskBackend):
 
     def validate_task(self, task: AnyTask) -> None:
         """Refuse what cannot run here (InvalidTask), and give the task its Celery twin."""
+        if not isinstance(task.run_after, datetime | None):
+            # Django's documentation allows a timedelta too, and its own validation breaks on one.
+            raise InvalidTask(
+                f"run_after must be a datetime, not {task.run_after!r}: add a timedelta to timezone.now()."
+            )
         super().validate_task(task)
         if register(task):
             parent.connect()
+            heartbeat.connect()
 
     def enqueue(  # type: ignore[override]  # the stubs type it per task
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -33,6 +33,7 @@ def check_backend(backend: TwinBackend) -> list[CheckMessage]:
         records_have_no_place,
         records_stay_in_one_process,
         queues_are_unknown_to_celery,
+        json_is_refused,
         names_are_taken,
         app_is_not_installed,
     )
@@ -72,7 +73,10 @@ def store_is_unusable(backend: TwinBackend) -> CheckMessage | None:
     try:
         find_store(backend.app, backend.settings)
     except OptionsError as error:
-        hint = "Install the extra 'redis', or correct the URL in OPTIONS['RESULTS']."
+        hint = (
+            "Install the extra 'redis', add 'tasks_celery.database' to INSTALLED_APPS, or correct the URL in "
+            "OPTIONS['RESULTS']."
+        )
         return Error(str(error), hint=hint, id="tasks_celery.E004")
     return None
 
@@ -83,7 +87,8 @@ def records_have_no_place(backend: TwinBackend) -> CheckMessage | None:
     return Warning(
         f"TASKS[{backend.alias!r}] has no place for the records of tasks: results cannot be read, and a duplicate "
         "of a message is run twice.",
-        hint="Set OPTIONS['RESULTS'] to a Redis URL, or use Redis as Celery's result backend or broker.",
+        hint="Add 'tasks_celery.database' to INSTALLED_APPS, set OPTIONS['RESULTS'] to a Redis URL, or use Redis as "
+        "Celery's result backend or broker.",
         id="tasks_celery.W001",
     )
 
@@ -97,7 +102,8 @@ def records_stay_in_one_process(backend: TwinBackend) -> CheckMessage | None:
     return Error(
         f"TASKS[{backend.alias!r}] keeps its records in memory, and its worker is another process: neither sees "
         "what the other writes.",
-        hint="Set OPTIONS['RESULTS'] to a Redis URL; memory:// is for tests.",
+        hint="Add 'tasks_celery.database' to INSTALLED_APPS, or set OPTIONS['RESULTS'] to a Redis URL; memory:// is for "
+        "tests.",
         id="tasks_celery.E005",
     )
 
@@ -111,6 +117,17 @@ def queues_are_unknown_to_celery(backend: TwinBackend) -> CheckMessage | None:
         f"QUEUES of TASKS[{backend.alias!r}] names {', '.join(map(repr, unknown))}, which CELERY_TASK_QUEUES does not.",
         hint="Add the queues to CELERY_TASK_QUEUES, or let Celery make them: CELERY_TASK_CREATE_MISSING_QUEUES = True.",
         id="tasks_celery.E006",
+    )
+
+
+def json_is_refused(backend: TwinBackend) -> CheckMessage | None:
+    accepted = backend.app.conf.accept_content
+    if not isinstance(accepted, list | tuple | set) or {"json", "application/json"}.intersection(accepted):
+        return None
+    return Error(
+        f"CELERY_ACCEPT_CONTENT is {accepted!r}: a worker drops the messages of Django tasks unread, which are JSON.",
+        hint="Add 'json' to CELERY_ACCEPT_CONTENT.",
+        id="tasks_celery.E009",
     )
 
 

@@ -41,13 +41,23 @@ _SKIPPED_APPS = {
 }
 
 
+#: Why a module could not be imported here, by its name: what its tasks fail with.
+_broken: dict[str, Exception] = {}
+
+
+def why_missing(path: str) -> Exception | None:
+    """Return why the module of the task at `path` could not be imported here; None where that was not tried."""
+    return _broken.get(path.rpartition(".")[0])
+
+
 def discover() -> None:
     """Import the modules that define tasks, and give every Django Task found its twin."""
     for name in modules_with_tasks():
         try:
             import_module(name)
-        except Exception:
+        except Exception as error:
             # One broken module must not keep the worker from running all others.
+            _broken[name] = error
             logger.exception("The module %s defines tasks and cannot be imported: they will not run here", name)
     for task in list(_imported_tasks()):
         _adopt(task)

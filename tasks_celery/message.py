@@ -6,12 +6,15 @@ that was lost can be made again.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 from typing import Any, Literal
+
+from kombu.utils import json as kombu_json
 
 from tasks_celery.compat import TASK_MAX_PRIORITY, AnyResult
 from tasks_celery.moments import to_aware, to_text
@@ -89,10 +92,13 @@ class Message:
     queue: str
     priority: int
     eta: datetime | None
+    expires: datetime | None = None
     headers: dict[str, Any] = field(default_factory=dict)
 
 
-def to_message(result: AnyResult, *, name: str, scale: Scale, context: Mapping[str, str]) -> Message:
+def to_message(
+    result: AnyResult, *, name: str, scale: Scale, context: Mapping[str, str], expires: datetime | None = None
+) -> Message:
     """Return the message for a result that is about to be enqueued."""
     return Message(
         id=result.id,
@@ -102,6 +108,7 @@ def to_message(result: AnyResult, *, name: str, scale: Scale, context: Mapping[s
         queue=result.task.queue_name,
         priority=scale.place(result.task.priority),
         eta=to_aware(result.task.run_after),
+        expires=to_aware(expires),
         headers={HEADER: facts_of(result, context)},
     )
 
@@ -123,6 +130,58 @@ def refuse_marked(value: Any) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             refuse_marked(item)
+
+
+#: What of Celery's options for a call a message that is sent again has to carry.
+_KEPT = (
+    "link",
+    "link_error",
+    "chord",
+    "group_id",
+    "group_index",
+    "root_id",
+    "parent_id",
+    "replaced_task_nesting",
+    "reply_to",
+    "shadow",
+    "exchange",
+    "routing_key",
+    "time_limit",
+    "soft_time_limit",
+    "ignore_result",
+)
+
+
+def kept_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a call's options a message that is sent again has to carry, as JSON can hold it."""
+    kept: dict[str, Any] = in_json({name: options[name] for name in _KEPT if options.get(name) not in (None, [], 0)})
+    return kept
+
+
+def kept_of_request(request: Any, *, is_plain: bool) -> dict[str, Any]:
+    """Return the same of a message that has arrived; `is_plain` is whether its arguments are as the record has them."""
+    options = {
+        "link": request.callbacks,
+        "link_error": request.errbacks,
+        "chord": request.chord,
+        "group_id": request.group,
+        "group_index": request.group_index,
+        "root_id": request.root_id if request.root_id != request.id else None,
+        "parent_id": request.parent_id,
+        "replaced_task_nesting": request.replaced_task_nesting,
+        "shadow": request.shadow,
+    }
+    return kept_options(options) | ({} if is_plain else kept_arguments(request.args or (), request.kwargs or {}))
+
+
+def kept_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call where a record has them only as texts: dates, bytes and the like."""
+    return {"args": in_json(list(args)), "kwargs": in_json(dict(kwargs))}
+
+
+def in_json(value: Any) -> Any:
+    """Return what a value looks like in the JSON of a message, where a date is a dict of kombu's."""
+    return json.loads(kombu_json.dumps(value))
 
 
 def facts_of(result: AnyResult, context: Mapping[str, str]) -> dict[str, Any]:

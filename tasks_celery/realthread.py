@@ -1,8 +1,9 @@
 """Both. Real threads and locks, also where gevent or eventlet have put green ones in their place.
 
 An event loop in a green thread marks the OS thread below it as one that runs a loop, and from then on
-every ORM call of every other greenlet raises SynchronousOnlyOperation. So the publisher's loop gets an OS thread of
-its own; and what that thread shares with the others is guarded by a lock that knows nothing of greenlets.
+every ORM call of every other greenlet raises SynchronousOnlyOperation: so the publisher's loop gets an OS thread of
+its own. So does what has to go on while a greenlet computes, as a worker's lease has. What such a thread shares with the
+others is guarded by a lock that knows nothing of greenlets.
 """
 
 from __future__ import annotations
@@ -27,6 +28,34 @@ def make_lock() -> threading.Lock:
     green = _patcher()
     lock: threading.Lock = green("allocate_lock")() if green else threading.Lock()
     return lock
+
+
+class Repeated:
+    """Calls a function again and again in a thread of its own, until it is stopped.
+
+    The thread is the operating system's, or, with `real` False, a greenlet where threads are: for what sends messages and
+    signals, whose clients belong to the greenlets' hub. What the function raises ends the thread.
+    """
+
+    def __init__(self, step: Callable[[], None], *, every: float, name: str, real: bool = True) -> None:
+        self._step = step
+        self._every = every
+        self._stopped = make_lock() if real else threading.Lock()
+        self._stopped.acquire()
+        if real:
+            start_thread(self._repeat, name=name)
+        else:
+            threading.Thread(target=self._repeat, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the call that runs be the last."""
+        if self._stopped.locked():
+            self._stopped.release()
+
+    def _repeat(self) -> None:
+        while not self._stopped.acquire(timeout=self._every):
+            self._step()
+        self._stopped.release()
 
 
 def _patcher() -> Callable[[str], Any] | None:

@@ -13,33 +13,44 @@ from traceback import format_exception
 from typing import Any
 
 from celery import Celery
+from django.conf import settings
 
 from tasks_celery import moments
 from tasks_celery.celery_results import from_celery
 from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
 from tasks_celery.exceptions import OptionsError, StoreError
-from tasks_celery.options import STORE_SCHEMES, Options
+from tasks_celery.options import CELERY_SCHEMES, Options
 from tasks_celery.stores import Attempt, Error, Outcome, Record, Store, open_store
 from tasks_celery.stores.base import claimed, settled
 from tasks_celery.stores.nowhere import NOWHERE
-from tasks_celery.values import as_json as as_json  # noqa: PLC0414  read from here by others
-from tasks_celery.values import jsonable as jsonable  # noqa: PLC0414  read from here by others
 
 logger = logging.getLogger("tasks_celery")
 
 
 def store_url(app: Celery, options: Options) -> str | None:
-    """Return where records are kept: the option, else Celery's result backend or broker where it is Redis.
+    """Return where records are kept: the option, else the database, else Celery's result backend or broker.
 
-    None where there is no place. Where the broker is in memory, or tasks are run eagerly, records are kept there too.
+    The database where the app ``tasks_celery.database`` is installed, Celery's where they are Redis. None where there is no
+    place. Where the broker is in memory, or tasks are run eagerly, records are kept there too.
     """
     if options.results:
         return options.results
+    if keeps_rows():
+        return "database://"
     for setting in (app.conf.result_backend, app.conf.broker_write_url):
         url = first_url(setting)
-        if url.partition(":")[0] in STORE_SCHEMES:
+        if url.partition("://")[0] in CELERY_SCHEMES:
             return url
     return "memory://" if app.conf.task_always_eager else None
+
+
+def keeps_rows() -> bool:
+    """Whether the project has installed the app that keeps records in its database.
+
+    Read from the settings: tasks are defined, and their backend is asked, before the apps are ready.
+    """
+    name = "tasks_celery.database"
+    return any(app == name or app.startswith(f"{name}.") for app in settings.INSTALLED_APPS)
 
 
 def first_url(setting: Any) -> str:
@@ -48,13 +59,16 @@ def first_url(setting: Any) -> str:
     return first.partition(";")[0] if isinstance(first, str) else ""
 
 
-def find_store(app: Celery, options: Options) -> Store:
-    """Return the store of records for these options; `Nowhere` where the project has no place for them."""
+def find_store(app: Celery, options: Options, *, owner: str = "") -> Store:
+    """Return the store of records for these options; `Nowhere` where the project has no place for them.
+
+    `owner` is for a thread that needs one apart, see `open_store`.
+    """
     url = store_url(app, options)
     if url is None:
         return NOWHERE
     try:
-        return open_store(url, key_prefix=options.key_prefix, timeout=options.timeout)
+        return open_store(url, key_prefix=options.key_prefix, timeout=options.timeout, owner=owner)
     except ValueError as error:
         raise OptionsError(f"The store of task results has a URL that cannot be read: {error}") from error
 
@@ -111,9 +125,7 @@ class Results:
         return max(wait, 0) + seconds if seconds else None
 
 
-def record_of(
-    result: AnyResult, *, name: str, context: Mapping[str, str], expires: datetime | None = None
-) -> Record:
+def record_of(result: AnyResult, *, name: str, context: Mapping[str, str], expires: datetime | None = None) -> Record:
     """Return the record of a result that is about to be enqueued."""
     return Record(
         id=result.id,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from numbers import Real
+from traceback import format_exception_only
 from typing import Any
 from uuid import uuid4
 
@@ -21,24 +22,29 @@ from tasks_celery.compat import AnyResult, task_finished, task_started
 from tasks_celery.context import Context, announce, restored
 from tasks_celery.exceptions import TaskInterrupted
 from tasks_celery.leases import current_lease
-from tasks_celery.message import read_facts
+from tasks_celery.message import kept_of_request, read_facts
 from tasks_celery.moments import from_celery, from_text
-from tasks_celery.results import as_json, error_of, jsonable, to_result
+from tasks_celery.results import error_of, to_result
 from tasks_celery.stores import Attempt, Outcome, Record, Status
 from tasks_celery.twin import Run, Twin, TwinBackend, task_at
+from tasks_celery.values import as_json, jsonable
 
 logger = logging.getLogger("tasks_celery")
+
+
+class Duplicate(Ignore):
+    """This delivery is a duplicate: the task runs elsewhere or has ended."""
 
 
 def run(backend: TwinBackend, twin: Twin, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Run one attempt of a task and return what it returned, as JSON has it.
 
     What the function raises is raised again after it was recorded, for Celery to act on. A duplicate of a
-    task that runs or has ended is ignored (celery.exceptions.Ignore).
+    task that runs or has ended is ignored (Duplicate, which Celery takes for its Ignore).
     """
     record = _start(backend, twin)
     if record is None:
-        raise Ignore("This delivery is a duplicate: the task runs elsewhere or has ended.")
+        raise Duplicate(Duplicate.__doc__)
     with restored(Context.from_dict(record.context)):
         run = twin.current_run = Run(result=to_result(record, twin.django_task))
         announce(task_started, type(backend), run.result)
@@ -65,7 +71,7 @@ def _call(backend: TwinBackend, twin: Twin, record: Record, args: tuple[Any, ...
     except BaseException as error:
         outcome = judge(error, record, token=token, requeued=bool(twin.acks_late))
         if outcome is not None:
-            _settle(backend, twin, record, outcome)
+            _settle(backend, twin, record, outcome, announced=not _is_ctrl_c(error, twin.request))
         raised = _as_worker_survives(error, twin.request)
         if raised is error:
             raise
@@ -95,7 +101,13 @@ def judge(error: BaseException, record: Record, *, token: str, requeued: bool) -
     elif not isinstance(error, Exception) and _is_passed_on(error):
         return None
     return Outcome(
-        status=status, at=timezone.now(), token=token, attempt=record.attempt, error=error_of(cause), due=due
+        status=status,
+        at=timezone.now(),
+        token=token,
+        attempt=record.attempt,
+        error=error_of(cause),
+        due=due,
+        retry=isinstance(error, Retry),
     )
 
 
@@ -136,19 +148,24 @@ def _as_worker_survives(error: BaseException, request: CeleryRequest) -> BaseExc
     A MemoryError ends the main process of any pool (celery/worker/request.py, on_failure). Ctrl-C in eager mode is the
     user's, and passes.
     """
-    from_keyboard = bool(request.is_eager) and isinstance(error, KeyboardInterrupt)
-    ends_worker = not isinstance(error, Exception) and not _is_passed_on(error) and not from_keyboard
+    ends_worker = not isinstance(error, Exception) and not _is_passed_on(error) and not _is_ctrl_c(error, request)
     if ends_worker or isinstance(error, MemoryError):
-        return TaskInterrupted(f"The task raised {type(error).__name__}: {error}")
+        # Not by str(error), which is the task's code and may raise in its turn.
+        return TaskInterrupted(f"The task raised {format_exception_only(error)[-1].strip()}")
     return error
 
 
-def _settle(backend: TwinBackend, twin: Twin, record: Record, outcome: Outcome) -> None:
+def _is_ctrl_c(error: BaseException, request: CeleryRequest) -> bool:
+    """Whether the user interrupts the process that runs a task eagerly: nothing the task did, and nothing to announce."""
+    return bool(request.is_eager) and isinstance(error, KeyboardInterrupt)
+
+
+def _settle(backend: TwinBackend, twin: Twin, record: Record, outcome: Outcome, *, announced: bool = True) -> None:
     settled = backend.results.settle(record, outcome)
     if run := twin.current_run:
         run.settled = True
         # Announced by `finished`, once Celery has stored its own result.
-        run.finished = settled if settled is not None and settled.status != "READY" else None
+        run.finished = settled if announced and settled is not None and settled.status != "READY" else None
 
 
 def finished(backend: TwinBackend, twin: Twin) -> None:
@@ -161,7 +178,7 @@ def finished(backend: TwinBackend, twin: Twin) -> None:
 
 def announce_finished(backend: TwinBackend, record: Record, result: AnyResult | None = None) -> None:
     """Send `task_finished` in the context that the task was enqueued in."""
-    told = to_result(record, result.task if result is not None else task_at(record.name, record.path))
+    told = to_result(record, result.task if result else task_at(record.name, record.path, importing=False))
     with restored(Context.from_dict(record.context)):
         announce(task_finished, type(backend), told)
 
@@ -174,12 +191,13 @@ def seed_of(twin: Twin, request: CeleryRequest) -> Record:
         name=str(twin.name),
         routing_key=(request.delivery_info or {}).get("routing_key"),
     )
+    args, kwargs = list(request.args or []), dict(request.kwargs or {})
+    kept = replace(seed, args=jsonable(args), kwargs=jsonable(kwargs))
     return replace(
-        seed,
+        kept,
         path=twin.django_task.module_path,
         alias=seed.alias or twin.django_task.backend,
-        args=jsonable(list(request.args or [])),
-        kwargs=jsonable(dict(request.kwargs or {})),
+        sending=kept_of_request(request, is_plain=kept.args == args and kept.kwargs == kwargs),
     )
 
 

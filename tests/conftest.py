@@ -18,6 +18,16 @@ for _name in WITHOUT:
 collect_ignore = ["channels", "example"] if "channels" in WITHOUT else []
 
 
+@pytest.fixture(scope="session", autouse=True)
+def records_are_no_rows() -> Iterator[None]:
+    """Look for a store as if the database's app were not installed: it is, for its own tests."""
+    from tasks_celery import results
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "keeps_rows", lambda: False)
+        yield
+
+
 @pytest.fixture
 def signals_seen() -> Iterator[list[tuple[str, Any]]]:
     """What the task signals said, in order: their names and the result as it then was."""

@@ -24,7 +24,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "tasks_celery",
+    "tasks_celery.database",
     "tests.shop",
+    "tests.database",
 ]
 if _has("channels"):
     INSTALLED_APPS += ["channels", "tasks_celery.channels", "example.reports"]

@@ -30,7 +30,8 @@ def test_every_check_is_in_the_reference_and_no_other() -> None:
 def test_every_option_is_in_the_reference_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]+)`? \|", section("Options"), re.MULTILINE))
     assert set(rows) == {field.name.upper() for field in fields(Options)}
-    assert float(rows["TIMEOUT"]) == Options().timeout
+    for name in ("TIMEOUT", "LEASE", "GRACE", "SWEEP_EVERY"):
+        assert float(rows[name]) == getattr(Options(), name.lower())
     assert rows["KEY_PREFIX"].strip('"') == Options().key_prefix
 
 

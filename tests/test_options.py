@@ -17,7 +17,7 @@ def test_unknown_keys_are_refused_with_the_list_of_known_ones() -> None:
     message = str(caught.value)
     assert "TASKS['other']" in message
     assert "'RESULT', 'TIMEOUTS'" in message
-    assert "APP, KEY_PREFIX, RESULTS, TIMEOUT" in message
+    assert "APP, GRACE, KEY_PREFIX, LEASE, RESULTS, SWEEP_EVERY, TIMEOUT" in message
 
 
 def test_keys_are_upper_case() -> None:
@@ -49,6 +49,11 @@ def test_a_key_that_is_no_text_is_refused_too() -> None:
         ("TIMEOUT", None),
         ("TIMEOUT", float("nan")),
         ("TIMEOUT", float("inf")),
+        ("LEASE", None),
+        ("LEASE", 0),
+        ("GRACE", "60"),
+        ("SWEEP_EVERY", 0),
+        ("SWEEP_EVERY", False),
     ],
 )
 def test_values_of_the_wrong_kind_are_refused_by_name(key: str, value: Any) -> None:

@@ -12,17 +12,27 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from celery import Celery
 from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone, translation
 from kombu.exceptions import OperationalError
 
-from tasks_celery import EnqueueError, StoreError
+from tasks_celery import EnqueueError, StoreError, publish
 from tasks_celery.compat import InvalidTask, TaskResult, TaskResultDoesNotExist, TaskResultStatus, task_backends
 from tasks_celery.context import Context, asking
 from tasks_celery.message import HEADER
 from tests.shop import tasks
-from tests.shop.running import configured, eagerly, empty_the_broker, listening, records_in_redis, the_app, waiting
+from tests.shop.running import (
+    apps_kept,
+    configured,
+    eagerly,
+    empty_the_broker,
+    listening,
+    records_in_redis,
+    the_app,
+    waiting,
+)
 
 BACKEND = "tasks_celery.CeleryBackend"
 NO_JSON = [
@@ -349,6 +359,24 @@ def test_the_options_of_the_task_travel_with_it() -> None:
     assert message.headers["ignore_result"] is False
     assert message.headers["timelimit"] == [None, None]
     assert message.headers["expires"] is None
+
+
+@pytest.mark.parametrize(
+    ("url", "spared"), [("redis://", True), ("rpc://", False), ("cache+memory://", False), ("disabled://", False)]
+)
+def test_celerys_subscription_to_the_result_is_spared_where_who_waits_for_it_subscribes(url: str, spared: bool) -> None:
+    with apps_kept(), Celery("results", set_as_current=False, backend=url) as app:
+        assert publish._subscribes(app) is spared
+
+
+def test_a_task_whose_subscription_is_spared_still_stores_celerys_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(publish, "_subscribes", lambda app: True)
+    monkeypatch.setattr(the_app().backend, "on_task_call", lambda producer, task_id: asked.append(task_id))
+    tasks.add.enqueue(1)
+    (message,) = messages("default")
+    assert message.headers["ignore_result"] is False
+    assert asked == []
 
 
 def test_who_asked_travels_in_the_header_and_rests_in_the_record() -> None:

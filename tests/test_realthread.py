@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks_celery.channels.realthread import make_lock, start_thread
+from tasks_celery.realthread import make_lock, start_thread
 from tests.channels.helpers import until
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from tasks_celery.channels.events import Envelope, group_message
 from tasks_celery.channels.layer import Layer, passing_errors
 from tasks_celery.channels.outbox import Batch, Outbox
-from tasks_celery.channels.realthread import make_lock, start_thread
+from tasks_celery.realthread import make_lock, start_thread
 
 logger = logging.getLogger("tasks_celery.channels")
 

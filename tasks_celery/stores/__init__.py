@@ -8,22 +8,34 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS
+
 from tasks_celery.exceptions import OptionsError
 from tasks_celery.stores.base import Attempt, Error, Outcome, Record, Status, Store
 
 __all__ = ["Attempt", "Error", "Outcome", "Record", "Status", "Store", "open_store"]
 
 
-@lru_cache(maxsize=32)
-def open_store(url: str, *, key_prefix: str, timeout: float) -> Store:
-    """Return the store behind `url`, one per process; nothing is connected yet.
+def open_store(url: str, *, key_prefix: str, timeout: float, owner: str = "") -> Store:
+    """Return the store behind `url`, one per process and owner; nothing is connected yet.
 
-    Raise OptionsError where the client library of the store is not installed.
+    ``database://`` is the project's default database, ``database://alias`` another of its DATABASES.
+    A thread that outlives a fork names itself as the `owner` and gets a store apart, whose locks no child can
+    inherit while they are held. Raise OptionsError where the client library or the app of the store is not installed.
     """
+    # A store in memory has nothing but what all share.
+    return _make_store(url, key_prefix, timeout, "" if url.startswith("memory:") else owner)
+
+
+@lru_cache(maxsize=32)
+def _make_store(url: str, key_prefix: str, timeout: float, owner: str) -> Store:
     if url.startswith("memory:"):
         from tasks_celery.stores.memory import MemoryStore
 
         return MemoryStore()
+    if url.startswith("database:"):
+        return _open_database(url.removeprefix("database:").strip("/"), timeout=timeout)
     try:
         from tasks_celery.stores.redis import RedisStore
     except ModuleNotFoundError as error:
@@ -32,3 +44,14 @@ def open_store(url: str, *, key_prefix: str, timeout: float) -> Store:
             "Install it with: pip install 'tasks-celery[redis]'"
         ) from error
     return RedisStore(url, key_prefix=key_prefix, timeout=timeout)
+
+
+def _open_database(alias: str, *, timeout: float) -> Store:
+    if not apps.is_installed("tasks_celery.database"):
+        raise OptionsError(
+            "Task results are to be kept in the database, but its app is not installed. "
+            "Add 'tasks_celery.database' to INSTALLED_APPS and run `manage.py migrate`."
+        )
+    from tasks_celery.database.store import DatabaseStore
+
+    return DatabaseStore(alias or DEFAULT_DB_ALIAS, timeout=timeout)

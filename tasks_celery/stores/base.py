@@ -90,7 +90,8 @@ class Outcome:
 
     The worker that ran the attempt gives its number. A report from outside (the worker's main process
     that saw a child die, a revoke) has none: it gives `worker_id` and `retries` instead and is taken
-    only while they still fit. `due` is when a READY task is to be run again, `at` if it is not given.
+    only while they still fit. `due` is when a READY task is to be run again, `at` if it is not given; `retry`
+    whether the message of that run will have one more of Celery's retries.
     """
 
     status: Status
@@ -102,6 +103,7 @@ class Outcome:
     error: Error | None = None
     return_value: Any = None
     due: datetime | None = None
+    retry: bool = False
 
 
 def may_claim(record: Record, attempt: Attempt, *, leased: bool) -> bool:
@@ -115,10 +117,18 @@ def may_claim(record: Record, attempt: Attempt, *, leased: bool) -> bool:
     return record.status == "READY"
 
 
+#: What is said of an attempt whose message was delivered again: its worker is gone, and told nobody.
+TAKEN_OVER = Error(
+    exception_class_path="billiard.exceptions.WorkerLostError",
+    traceback="billiard.exceptions.WorkerLostError: The worker that ran the task is gone: its message was delivered again.\n",
+)
+
+
 def claimed(record: Record, attempt: Attempt) -> Record:
     """Return the record as it stands once `attempt` has begun."""
+    takes_over = record.status == "RUNNING" and attempt.retries <= record.retries
     return replace(
-        record,
+        with_error(record, TAKEN_OVER, record.attempt) if takes_over else record,
         status="RUNNING",
         retries=attempt.retries,
         lease=attempt.lease,
@@ -152,7 +162,7 @@ def settled(record: Record, outcome: Outcome) -> Record:
     return replace(
         with_error(record, outcome.error, number) if outcome.error else record,
         status=outcome.status,
-        retries=record.retries + 1 if outcome.status == "READY" and outcome.error else record.retries,
+        retries=record.retries + 1 if outcome.status == "READY" and outcome.retry else record.retries,
         finished_at=outcome.at if outcome.status in FINISHED else None,
         return_value=outcome.return_value,
         due=(outcome.due or outcome.at) if outcome.status == "READY" else record.due,

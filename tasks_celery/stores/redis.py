@@ -22,7 +22,7 @@ from redis.retry import Retry
 
 from tasks_celery.exceptions import StoreError
 from tasks_celery.moments import from_text, to_aware, to_text
-from tasks_celery.stores.base import Attempt, Error, Outcome, Record, Status
+from tasks_celery.stores.base import TAKEN_OVER, Attempt, Error, Outcome, Record, Status
 
 LUA = Path(__file__).parent / "lua"
 
@@ -31,13 +31,14 @@ class RedisStore:
     """Keeps records in Redis; connects on first use and again after a fork."""
 
     def __init__(self, url: str, *, key_prefix: str, timeout: float) -> None:
-        # One retry without a pause: a connection that the server closed while idle fails once.
+        # Half of it for each wait: what is enqueued waits for the broker too. Not repeated after a wait that was in vain,
+        # only, and at once, after a connection that the server has closed.
         self._client = redis.Redis.from_url(
             redis_url(url),
             decode_responses=True,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 1),
+            socket_timeout=timeout / 2,
+            socket_connect_timeout=timeout / 2,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
         self._prefix = key_prefix
         self._run = {path.stem: self._client.register_script(_script(path)) for path in sorted(LUA.glob("*.lua"))}
@@ -60,6 +61,7 @@ class RedisStore:
             attempt.retries,
             int(attempt.redelivered),
             attempt.lease,
+            _error_text(TAKEN_OVER),
         )
         return _record(seed.id, _pairs(fields))
 
@@ -80,6 +82,7 @@ class RedisStore:
             json.dumps(outcome.return_value) if outcome.status == "SUCCESSFUL" else "",
             to_text(due),
             _score(due),
+            int(outcome.retry),
         )
         return _record(seed.id, _pairs(fields))
 

@@ -164,3 +164,13 @@ def third_time_lucky(context: Any) -> list[Any]:
 @task
 def give_numbered() -> dict[int, str]:
     return {1: "one"}
+
+
+@task(acks_late=True)
+def late() -> str:
+    return "done"
+
+
+@task(expires=1)
+def fleeting() -> str:
+    return "done"

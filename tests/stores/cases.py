@@ -258,6 +258,15 @@ class StoreContract(SweepingContract):
         assert (known.status, known.errors) == ("FAILED", (NO_PAPER,))
         assert known.finished_at == WHEN + timedelta(seconds=9)
 
+    def test_a_retry_counts_one_more_and_what_else_goes_back_does_not(self, store: Store) -> None:
+        for retry, retries in ((True, 3), (False, 2)):
+            record = a_record()
+            store.claim(record, an_attempt(retries=2), lifetime=HOUR)
+            outcome = an_outcome("READY", attempt=1, error=NO_PAPER, retry=retry)
+            settled = store.settle(record, outcome, lifetime=HOUR)
+            assert settled is not None
+            assert settled.retries == retries
+
     def test_a_task_that_goes_back_is_ready_and_not_finished(self, store: Store) -> None:
         record = a_record()
         store.claim(record, an_attempt(), lifetime=HOUR)
@@ -368,10 +377,15 @@ class Story:
         error = Error(exception_class_path="x.E", traceback=str(step))
         if self._chance.random() < 0.3:
             seen = {"worker_id": self._chance.choice([None, "one", "two"]), "retries": self._chance.randrange(6)}
-            return an_outcome(self._chance.choice(["READY", "FAILED"]), after=step, error=error, **seen)
+            return an_outcome(
+                self._chance.choice(["READY", "FAILED"]), after=step, error=error, **self._again(), **seen
+            )
         attempt = self._untold.pop(self._chance.randrange(len(self._untold)))
         status = self._chance.choice(["READY", "READY", "READY", "FAILED", "SUCCESSFUL"])
         if status == "SUCCESSFUL":
             return an_outcome(status, after=step, attempt=attempt, return_value=step)
         kept = error if status == "FAILED" or self._chance.random() < 0.7 else None
-        return an_outcome(status, after=step, attempt=attempt, error=kept)
+        return an_outcome(status, after=step, attempt=attempt, error=kept, **self._again())
+
+    def _again(self) -> dict[str, Any]:
+        return {"retry": self._chance.random() < 0.7, "due": WHEN + timedelta(seconds=self._chance.randrange(99))}

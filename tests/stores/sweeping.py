@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tasks_celery.stores import Record, Store
+from tasks_celery.stores.base import TAKEN_OVER
 from tests.shop.running import until
 from tests.stores.making import HOUR, NO_PAPER, WHEN, a_record, an_attempt, an_outcome
 
@@ -73,12 +74,15 @@ class SweepingContract:
         again = store.claim(record, an_attempt("two", redelivered=True), lifetime=HOUR)
         assert again is not None
         assert again.worker_ids == ("one", "two")
+        assert again.errors == (TAKEN_OVER,)
 
     def test_a_retry_does_not_wait_for_a_lease(self, store: Store) -> None:
         record, lease = a_record(), uuid4().hex
         store.hold(lease, lease, seconds=HOUR)
         store.claim(record, an_attempt("one", lease=lease), lifetime=HOUR)
-        assert store.claim(record, an_attempt("two", retries=1, lease=lease), lifetime=HOUR) is not None
+        again = store.claim(record, an_attempt("two", retries=1, lease=lease), lifetime=HOUR)
+        assert again is not None
+        assert again.errors == ()  # the first attempt has an error of its own to tell
 
     # what waits
 

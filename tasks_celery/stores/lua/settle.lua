@@ -1,5 +1,5 @@
 -- ARGV: prefix, id, lifetime, seed, token, status, at, attempt or '', worker or '', retries, error or '', value or '',
--- due, due in ms.
+-- due, due in ms, whether it is a retry.
 local id, token, status, attempt, worker, err = ARGV[2], ARGV[5], ARGV[6], ARGV[8], ARGV[9], ARGV[11]
 local key = key_of(id)
 seed(id, ARGV[4])
@@ -25,7 +25,7 @@ if err ~= '' then
 end
 if status == 'READY' then
   redis.call('HSET', key, 'due', ARGV[13], 'due_ms', ARGV[14])
-  if err ~= '' then redis.call('HINCRBY', key, 'retries', 1) end
+  if ARGV[15] == '1' then redis.call('HINCRBY', key, 'retries', 1) end
 else
   redis.call('HSET', key, 'finished_at', ARGV[7])
   if ARGV[12] ~= '' then redis.call('HSET', key, 'value', ARGV[12]) end

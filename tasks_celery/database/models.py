@@ -1,0 +1,99 @@
+"""Both. The tables: a row for each task, and one for each lease of a worker.
+
+Rows are for reading, filtering and foreign keys. They are written by `store.DatabaseStore` alone, which goes by
+`version`; a row that is saved by hand meanwhile may be overwritten, or overwrite what a worker has said.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from django.db import models
+from django.db.models import Q
+
+from tasks_celery.database.fields import JSONTextField
+from tasks_celery.stores.base import Status
+
+# What an id of Django's or Celery's own making never reaches, and every database can index.
+LONGEST = 255
+
+
+class TaskRecord(models.Model):
+    """One task: what was asked, what became of it, and how long that is kept.
+
+    Point a foreign key here with an `on_delete`: it decides what happens when a row's time is over (`keep_until`).
+    With PROTECT or RESTRICT the row stays, though its result can no longer be read by id.
+    """
+
+    STATUSES = [(status, status.capitalize()) for status in get_args(Status)]
+
+    id = models.CharField(primary_key=True, max_length=LONGEST)
+
+    # What was asked. `name` is the Celery task's, `path` the function's, `backend` the alias in TASKS.
+    name = models.CharField(max_length=LONGEST)
+    path = models.TextField()
+    backend = models.CharField(max_length=LONGEST, blank=True)
+    queue_name = models.CharField(max_length=LONGEST)
+    priority = models.IntegerField(default=0)
+    args = JSONTextField(default=list)
+    kwargs = JSONTextField(default=dict)
+    run_after = models.DateTimeField(null=True, blank=True)
+    expires = models.DateTimeField(null=True, blank=True)
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    # The primary key of the user who asked, as text; the rest of what travels with the task beside it.
+    user_id = models.CharField(max_length=LONGEST, null=True, blank=True)
+    context = JSONTextField(default=dict)
+    sending = JSONTextField(default=dict)
+
+    # What became of it.
+    status = models.CharField(max_length=10, choices=STATUSES, default="READY")
+    started_at = models.DateTimeField(null=True, blank=True)
+    last_attempted_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    worker_ids = JSONTextField(default=list)
+    errors = JSONTextField(default=list)
+    return_value = JSONTextField(default=None)
+
+    # What the store and the sweeper go by.
+    retries = models.IntegerField(default=0)
+    due = models.DateTimeField(null=True, blank=True)
+    resent = models.IntegerField(default=0)
+    lease = models.CharField(max_length=LONGEST, blank=True)
+    token = models.CharField(max_length=LONGEST, blank=True)
+    version = models.IntegerField(default=0)
+    keep_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "task"
+        indexes = [
+            models.Index(fields=["status", "enqueued_at"], name="tasks_celery_status"),
+            models.Index(fields=["name", "enqueued_at"], name="tasks_celery_name"),
+            models.Index(fields=["user_id", "enqueued_at"], name="tasks_celery_user"),
+            # For the sweeper. Few tasks wait or run at a time, and many have ended.
+            models.Index(fields=["queue_name", "due"], name="tasks_celery_waiting", condition=Q(status="READY")),
+            models.Index(
+                fields=["expires"], name="tasks_celery_expires", condition=Q(status="READY", expires__isnull=False)
+            ),
+            models.Index(fields=["lease"], name="tasks_celery_running", condition=Q(status="RUNNING")),
+            models.Index(fields=["keep_until"], name="tasks_celery_keep"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id} {self.status}"
+
+
+class TaskLease(models.Model):
+    """What a worker renews while it lives, or a sweeper while it sweeps: free again once `until` has passed.
+
+    `until` counts seconds since 1970, for it has to outlast the hour that a naive local time skips in spring.
+    """
+
+    name = models.CharField(primary_key=True, max_length=LONGEST)
+    holder = models.CharField(max_length=LONGEST)
+    until = models.FloatField()
+
+    class Meta:
+        verbose_name = "task lease"
+
+    def __str__(self) -> str:
+        return f"{self.name} held by {self.holder}"
