@@ -6,7 +6,7 @@ import argparse
 import os
 from importlib import import_module
 
-NAMES = ("enqueue", "push")
+NAMES = ("enqueue", "worker", "push")
 
 
 def main() -> None:

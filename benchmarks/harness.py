@@ -25,6 +25,22 @@ class Measure:
     rounds: int
     microseconds: float
 
+    @classmethod
+    def of(
+        cls, name: str, *, against: str, ours: list[float], theirs: list[float], repeat: int, speed: bool = False
+    ) -> Measure:
+        """Return the ratio of two lists of seconds, one of each per round, for `repeat` calls; `speed` turns it over."""
+        ratios = [other / one if speed else one / other for one, other in zip(ours, theirs, strict=True)]
+        return cls(
+            measure=name,
+            ratio=round(statistics.median(ratios), 4),
+            against=against,
+            min=round(min(ratios), 4),
+            max=round(max(ratios), 4),
+            rounds=len(ratios),
+            microseconds=round(statistics.median(ours) / repeat * 1e6, 1),
+        )
+
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 
@@ -35,30 +51,42 @@ class Measure:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A measure that is no ratio."""
+
+    measure: str
+    value: float
+    unit: str
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    def as_text(self) -> str:
+        return f"{self.measure:<24} {self.value} {self.unit}"
+
+
 def compare(
     calls: dict[str, Callable[[], object]], *, against: str, rounds: int = 15, repeat: int = 200
 ) -> list[Measure]:
     """Return the ratio of each call to `against`: in every round, each is timed once for `repeat` calls."""
     for call in calls.values():
         _seconds(call, repeat // 10)
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds = in_rounds({name: lambda call=call: _seconds(call, repeat) for name, call in calls.items()}, rounds=rounds)
+    return [
+        Measure.of(name, against=against, ours=seconds[name], theirs=seconds[against], repeat=repeat)
+        for name in calls
+        if name != against
+    ]
+
+
+def in_rounds(timed: dict[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds that each call told, one per round; in each round, all are called once."""
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(rounds):
-        for name, call in calls.items():
-            seconds[name].append(_seconds(call, repeat))
-    return [_measure(name, seconds[name], seconds[against], against, repeat) for name in calls if name != against]
-
-
-def _measure(name: str, ours: list[float], theirs: list[float], against: str, repeat: int) -> Measure:
-    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-    return Measure(
-        measure=name,
-        ratio=round(statistics.median(ratios), 4),
-        against=against,
-        min=round(min(ratios), 4),
-        max=round(max(ratios), 4),
-        rounds=len(ratios),
-        microseconds=round(statistics.median(ours) / repeat * 1e6, 1),
-    )
+        for name, call in timed.items():
+            seconds[name].append(call())
+    return seconds
 
 
 def _seconds(call: Callable[[], object], repeat: int) -> float:

@@ -8,9 +8,15 @@ from tests.settings import *  # noqa: F403
 
 _url = os.environ["BENCH_REDIS"]
 CELERY_BROKER_URL = CELERY_RESULT_BACKEND = _url.replace("unix:", "redis+socket:")
+CELERY_RESULT_EXTENDED = True
+CELERY_TASK_DEFAULT_PRIORITY = 5  # else plain tasks, with the highest of Redis, overtake ours
+INSTALLED_APPS += ["benchmarks"]  # noqa: F405
+TASKS = {"default": {"BACKEND": "tasks_celery.CeleryBackend", "QUEUES": [], "OPTIONS": {"RESULTS": _url}}}
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         "CONFIG": {"hosts": [{"address": _url, "socket_timeout": None, "max_connections": 5000}]},
     }
 }
+# Django logs each start and end of a task; Celery does at INFO, which its worker is not told to here.
+LOGGING = {"version": 1, "disable_existing_loggers": False, "loggers": {"django.tasks": {"level": "WARNING"}}}

@@ -58,7 +58,11 @@ class _Coroutine:
         self._unwanted.set()
         if self._loop is None or self._current is None or self._ended.is_set():
             return
-        with suppress(RuntimeError):  # it has ended just now, and its loop is closed
-            self._loop.call_soon_threadsafe(self._current.cancel)
-        if not self._ended.wait(END_WITHIN):
+        # Twice, for what cleans up may wait for the thread of the task, which will not serve it: in vain, and for ever.
+        if not any(self._cancel(self._loop, self._current) for _ in range(2)):
             logger.error("The coroutine of %s was cancelled and runs on all the same", self._task.module_path)
+
+    def _cancel(self, loop: asyncio.AbstractEventLoop, current: asyncio.Task[Any]) -> bool:
+        with suppress(RuntimeError):  # it has ended just now, and its loop is closed
+            loop.call_soon_threadsafe(current.cancel)
+        return self._ended.wait(END_WITHIN)

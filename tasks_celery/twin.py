@@ -18,6 +18,7 @@ from celery.result import AsyncResult, EagerResult
 from celery.utils.functional import head_from_fun
 from django.utils.module_loading import import_string
 
+from tasks_celery import coroutines
 from tasks_celery.compat import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_PRIORITY,
@@ -189,10 +190,9 @@ def _add_twin(name: str, app: Any) -> None:
 def _body(task: AnyTask) -> Callable[..., Any]:
     @functools.wraps(task.func)
     def run(twin: Twin, /, *args: Any, **kwargs: Any) -> Any:
-        if not task.takes_context:
-            return task.call(*args, **kwargs)
-        run = twin.current_run
-        return task.call(TaskContext(task_result=run.result), *args, **kwargs) if run else task.call(*args, **kwargs)
+        current = twin.current_run
+        given = (TaskContext(task_result=current.result),) if task.takes_context and current else ()
+        return coroutines.call(task, *given, *args, **kwargs)
 
     return run
 

@@ -112,10 +112,11 @@ def test_a_coroutine_that_cleans_up_in_the_thread_it_no_longer_has_does_not_hold
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(coroutines, "END_WITHIN", 1)
-    began = time.monotonic()
+    began, threads = time.monotonic(), threading.active_count()
     with pytest.raises(SoftTimeLimitExceeded):
         coroutines.call(a_task(clean_up), [])
     assert time.monotonic() - began < 10
+    until(lambda: threading.active_count() <= threads)  # else the process would never end
 
 
 def test_a_coroutine_returns_and_raises_as_ever() -> None:

@@ -1,4 +1,7 @@
-"""Web process. Enqueues one task per ending, waits until each has ended, and prints what is stored of them."""
+"""Web process. Lets each ending come about once on one pool and broker, and prints what is then stored of it.
+
+``python -m integration.endings.drive prefork Redis`` with the environment that `integration.settings` names.
+"""
 
 from __future__ import annotations
 
@@ -6,69 +9,155 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import django
+from django.conf import settings
 
-WITHIN = 60.0
+from integration.endings.matrix import ENDINGS
+from integration.endings.workers import MAIN, SECOND, STOPS, Workers, slug, workers
+
+WITHIN = 90.0
+# Seconds that a task runs which a revoke is to end, where the pool can and where it cannot.
+LONG, SHORT = 60, 6
+
+T = TypeVar("T")
+Results = dict[str, Any]
 
 
-def main() -> None:
+def main(pool: str, broker: str) -> None:
+    os.environ["ENDINGS_DRIVER"] = "yes"
     django.setup()
-    results = enqueue_all()
-    wait_for(results)
-    json.dump({name: facts(result) for name, result in results.items()}, sys.stdout)
+    with workers(pool, f"{pool}-{broker}") as running:
+        running.start(MAIN)
+        for ending in STOPS:
+            running.start(slug(ending))
+        running.wait_ready()
+        stopped, killed = stop_workers(running), time.monotonic()
+        results = enqueue_all(running) | stopped
+        # Only then does the broker give back what the killed worker held; an older kombu looks for it as it starts.
+        until(lambda: time.monotonic() > killed + settings.VISIBILITY_TIMEOUT)
+        running.start(SECOND, *[slug(ending) for ending in STOPS])
+        wait_for(results)
+        results["success, after all these"] = on(running, "succeed").enqueue()
+        wait_for(results)
+        # Whoever could tell of an end once more has ended too when this returns.
+        running.stop()
+        json.dump({name: facts(result, running) for name, result in results.items()}, sys.stdout)
 
 
-def enqueue_all() -> dict[str, Any]:
-    from celery.result import AsyncResult
-
+def on(running: Workers, task: str, worker: str = MAIN, **using: Any) -> Any:
+    """Return a task, to be enqueued for one of the workers."""
     from integration.endings import tasks
+
+    return getattr(tasks, task).using(queue_name=running.queue(worker), **using)
+
+
+def stop_workers(running: Workers) -> Results:
+    """Start a task on each worker that is to end, and end it while it runs."""
+    results = {ending: on(running, stop.task, slug(ending)).enqueue(seconds=SHORT) for ending, stop in STOPS.items()}
+    for ending, stop in STOPS.items():
+        until(lambda ending=ending: begun(results[ending]))  # type: ignore[misc]
+        running.end(slug(ending), stop)
+    return results
+
+
+#: The task of an ending, and its arguments, where enqueueing it is all there is to do.
+PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
+    "success": ("succeed", {}),
+    "success of an async task": ("succeed_later", {}),
+    "success, though a receiver of task_finished raises": ("be_ignored_by_a_receiver", {}),
+    "exception": ("fail", {}),
+    "exception that cannot be made again": ("fail_strangely", {}),
+    "exception that cannot be pickled": ("fail_unpicklably", {}),
+    "wrong arguments": ("succeed", {"nonsense": 1}),
+    "return value that is no JSON": ("give_lambda", {}),
+    "SystemExit": ("leave", {}),
+    "KeyboardInterrupt": ("interrupt", {}),
+    "GeneratorExit": ("close_generator", {}),
+    "BaseException of the project": ("raise_odd", {}),
+    "MemoryError": ("run_out_of_memory", {}),
+    "Retry, twice": ("recover", {"failures": 2}),
+    "retries exhausted": ("recover", {"failures": 9}),
+    "Reject": ("reject", {}),
+    "Reject(requeue=True)": ("send_back", {}),
+    "Reject(requeue=True), acks_late": ("send_back_once", {}),
+    "Ignore": ("ignore", {}),
+    "Ignore, raised in before_start": ("never_begins", {}),
+    "soft time limit": ("overrun_softly", {}),
+    "hard time limit": ("overrun", {}),
+    "hard time limit, acks_late, acks_on_timeout=False": ("overrun_once", {}),
+    "child killed (SIGKILL)": ("kill_self", {}),
+    "child killed by another process, as for want of memory": ("be_killed", {}),
+    "child killed, acks_late": ("kill_self_late", {}),
+    "child killed, acks_late and reject_on_worker_lost": ("kill_self_once", {}),
+    "child killed, retry_on_worker_lost": ("kill_self_retried", {}),
+}
+
+
+def enqueue_all(running: Workers) -> Results:
+    results = {ending: enqueue_plain(running, ending) for ending in PLAIN if possible(ending)}
+    return results | send_otherwise(running) | send_late(running) | terminate(running)
+
+
+def possible(ending: str) -> bool:
+    from celery import VERSION
+
+    return ENDINGS[ending].needs <= (VERSION.major, VERSION.minor)
+
+
+def enqueue_plain(running: Workers, ending: str) -> Any:
+    task, kwargs = PLAIN[ending]
+    if ENDINGS[ending].group == "A process is killed" and running.pool != "prefork":
+        # What would be killed is the worker itself, and the task can tell.
+        return on(running, "tell_process").enqueue()
+    return on(running, task).enqueue(**kwargs)
+
+
+def send_otherwise(running: Workers) -> Results:
+    from integration.endings import broken, tasks
     from tasks_celery.celery import find_app
 
-    app = find_app()
-    sent = {
-        "success": tasks.succeed.enqueue(value=1),
-        "async": tasks.succeed_later.enqueue(value=1),
-        "exception": tasks.fail.enqueue(),
-        "strange exception": tasks.fail_strangely.enqueue(),
-        "SystemExit": tasks.leave.enqueue(),
-        "KeyboardInterrupt": tasks.interrupt.enqueue(),
-        "odd BaseException": tasks.raise_odd.enqueue(),
-        "MemoryError": tasks.run_out_of_memory.enqueue(),
-        "no JSON": tasks.give_lambda.enqueue(),
-        "retried": tasks.recover.enqueue(failures=2),
-        "retries exhausted": tasks.recover.enqueue(failures=9),
-        "child killed": tasks.kill_self.enqueue(),
-        "child killed, run again": tasks.kill_self_once.enqueue(),
-        "hard time limit": tasks.overrun.enqueue(),
-        "soft time limit": tasks.overrun_softly.enqueue(),
-        "Reject": tasks.reject.enqueue(),
-        "Ignore": tasks.ignore.enqueue(),
-        "wrong arguments": tasks.succeed.enqueue(nonsense=1),
+    app, queue = find_app(), running.queue(MAIN)
+    by_name, unknown = f"by-name-{queue}", f"unknown-{queue}"
+    app.send_task("integration.endings.tasks.succeed", kwargs={"value": 6}, task_id=by_name, queue=queue)
+    path = "integration.endings.tasks.nowhere"
+    facts = {"tasks_celery": {"alias": "default", "path": path}}
+    app.send_task(path, task_id=unknown, queue=queue, headers=facts)
+    called = tasks.succeed.celery.apply_async(kwargs={"value": 2}, queue=queue)
+    return {
+        "module that the worker cannot import": broken.never.using(queue_name=queue).enqueue(),
+        "success, called by .delay()": tasks.succeed.get_result(str(called)),
+        "success, sent by name": until(lambda: found(by_name)),
+        "name that the worker does not know": until(lambda: found(unknown)),
     }
-    later = tasks.succeed.using(run_after=django.utils.timezone.now() + timedelta(seconds=4)).enqueue(value=5)
-    sent["deferred"] = later
-    revoked = tasks.succeed.using(run_after=django.utils.timezone.now() + timedelta(seconds=6)).enqueue()
-    app.control.revoke(revoked.id)
-    sent["revoked"] = revoked
-    sent["delay()"] = tasks.succeed.get_result(str(tasks.succeed.celery.delay(value=2)))
-    app.send_task("integration.endings.tasks.succeed", kwargs={"value": 6}, task_id="by-name", queue="default")
-    app.send_task(
-        "integration.endings.tasks.nowhere",
-        task_id="unknown-name",
-        queue="default",
-        headers={"tasks_celery": {"alias": "default", "path": "integration.endings.tasks.nowhere"}},
-    )
-    running = tasks.sleep_long.enqueue()
-    until(lambda: refreshed(running).status == "RUNNING")
-    app.control.revoke(running.id, terminate=True)
-    sent["terminated"] = running
-    sent["by name"] = until(lambda: found("by-name"))
-    sent["unknown name"] = until(lambda: found("unknown-name"))
-    assert AsyncResult(sent["success"].id, app=app).get(timeout=WITHIN) == 2
-    return sent
+
+
+def send_late(running: Workers) -> Results:
+    """Enqueue what is to wait in the worker for a while."""
+    from tasks_celery.celery import find_app
+
+    due = django.utils.timezone.now() + timedelta(seconds=4)
+    revoked = on(running, "succeed", run_after=due).enqueue()
+    find_app().control.revoke(revoked.id)
+    return {
+        "success, deferred by run_after": on(running, "succeed", run_after=due).enqueue(),
+        "expired before it started": on(running, "expire", run_after=due).enqueue(),
+        "revoked before it started": revoked,
+    }
+
+
+def terminate(running: Workers) -> Results:
+    from tasks_celery.celery import find_app
+
+    ending = "revoked with terminate while it ran"
+    seconds = SHORT if ENDINGS[ending].seen[running.pool].instead else LONG
+    result = on(running, "take").enqueue(seconds=seconds)
+    until(lambda: begun(result))
+    find_app().control.revoke(result.id, terminate=True)
+    return {ending: result}
 
 
 def found(result_id: str) -> Any:
@@ -85,7 +174,7 @@ def refreshed(result: Any) -> Any:
     return result
 
 
-def until(ask: Any) -> Any:
+def until(ask: Callable[[], T]) -> T:
     deadline = time.monotonic() + WITHIN
     while not (answer := ask()):
         if time.monotonic() > deadline:
@@ -94,35 +183,54 @@ def until(ask: Any) -> Any:
     return answer
 
 
-def wait_for(results: dict[str, Any]) -> None:
+def wait_for(results: Results) -> None:
     deadline = time.monotonic() + WITHIN
-    while unfinished := [name for name, result in results.items() if not refreshed(result).is_finished]:
+    waiting = dict(results)
+    while waiting := {name: result for name, result in waiting.items() if not told(result)}:
         if time.monotonic() > deadline:
-            sys.stderr.write(f"never ended: {', '.join(unfinished)}\n")
+            sys.stderr.write(f"never ended: {', '.join(waiting)}\n")
             return
-        time.sleep(0.1)
-    time.sleep(3)  # a second finished event would come from the main process, up to 2.7 s later
+        time.sleep(0.2)
 
 
-def facts(result: Any) -> dict[str, Any]:
-    import redis
+def begun(result: Any) -> bool:
+    """Whether a task runs and its start was announced."""
+    return refreshed(result).status == "RUNNING" and bool(noted("started", result))
 
-    client = redis.Redis.from_url(os.environ["ENDINGS_REDIS"].replace("redis+socket:", "unix:"))
+
+def told(result: Any) -> bool:
+    """Whether a task has ended and its end was announced."""
+    return refreshed(result).is_finished and bool(noted("finished", result))
+
+
+def noted(signal: str, result: Any) -> list[dict[str, Any]]:
+    from integration.endings.apps import notes
+
+    client = notes()
+    events = [json.loads(event) for event in client.lrange(f"{signal}:{result.id}", 0, -1)]
+    client.close()
+    return events
+
+
+def facts(result: Any, running: Workers) -> dict[str, Any]:
+    """Return what a test wants to know, as JSON can carry it."""
     times = ("enqueued_at", "started_at", "last_attempted_at", "finished_at")
+    moments = {name: getattr(result, name) for name in times} | {"run_after": result.task.run_after}
     return {
+        "id": result.id,
         "status": str(result.status),
         "value": result._return_value,
         "errors": [error.exception_class_path for error in result.errors],
         "tracebacks": [error.traceback for error in result.errors],
         "attempts": result.attempts,
-        "workers": result.worker_ids,
-        **{name: moment.isoformat() if (moment := getattr(result, name)) else None for name in times},
-        **{
-            name: [json.loads(event) for event in client.lrange(f"{name}:{result.id}", 0, -1)]
-            for name in ("enqueued", "started", "finished")
-        },
+        "worker_ids": result.worker_ids,
+        "nodes": {name: running.node(name) for name in running.children},
+        "main pid": running.pid(MAIN),
+        "log": running.lines_about(result.id),
+        **{name: moment.timestamp() if moment else None for name, moment in moments.items()},
+        **{signal: noted(signal, result) for signal in ("enqueued", "started", "finished")},
     }
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

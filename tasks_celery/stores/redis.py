@@ -50,7 +50,7 @@ class RedisStore:
         self._call("discard", _member(result_id))
 
     def claim(self, seed: Record, attempt: Attempt, *, lifetime: float | None) -> Record | None:
-        fields = self._call(
+        told = self._call(
             "claim",
             _member(seed.id),
             _milliseconds(lifetime),
@@ -63,11 +63,11 @@ class RedisStore:
             attempt.lease,
             _error_text(TAKEN_OVER),
         )
-        return _record(seed.id, _pairs(fields))
+        return _told(seed.id, told)
 
     def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
         due = outcome.due or outcome.at
-        fields = self._call(
+        told = self._call(
             "settle",
             _member(seed.id),
             _milliseconds(lifetime),
@@ -84,7 +84,7 @@ class RedisStore:
             _score(due),
             int(outcome.retry),
         )
-        return _record(seed.id, _pairs(fields))
+        return _told(seed.id, told)
 
     def get(self, result_id: str) -> Record | None:
         with self._door():
@@ -200,8 +200,13 @@ def _pairs(flat: Iterable[str]) -> dict[str, str]:
     return dict(zip(texts, texts, strict=True))
 
 
-def _records(found: Iterable[tuple[str, list[str]]]) -> list[Record]:
-    records = (_record(result_id, _pairs(flat)) for result_id, flat in found)
+def _told(result_id: str, told: str) -> Record | None:
+    """Return the record that a script told as the flat list of its fields, in JSON; None for nothing."""
+    return _record(result_id, _pairs(json.loads(told))) if told else None
+
+
+def _records(found: Iterable[tuple[str, str]]) -> list[Record]:
+    records = (_told(result_id, told) for result_id, told in found)
     return [record for record in records if record is not None]
 
 

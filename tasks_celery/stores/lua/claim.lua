@@ -6,7 +6,7 @@ local now = redis.call('HMGET', key, 'status', 'retries', 'token', 'attempt', 'l
 if now[3] == token and now[4] ~= '0' then return told(id) end
 local leased = now[5] and now[5] ~= '' and is_held(now[5])
 local again = (ARGV[9] == '1' and not leased) or retries > tonumber(now[2])
-if not (now[1] == 'READY' or (now[1] == 'RUNNING' and again)) then return {} end
+if not (now[1] == 'READY' or (now[1] == 'RUNNING' and again)) then return '' end
 if now[1] == 'RUNNING' and retries <= tonumber(now[2]) then redis.call('HSETNX', key, 'error:' .. now[4], ARGV[11]) end
 local attempt = redis.call('HINCRBY', key, 'attempt', 1)
 redis.call('HSETNX', key, 'started_at', ARGV[7])

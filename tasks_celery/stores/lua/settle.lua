@@ -16,7 +16,7 @@ else
   local fits = worker == '' or redis.call('HGET', key, 'worker:' .. now[4]) == worker
   counts = tonumber(ARGV[10]) >= tonumber(now[2]) and (now[1] == 'READY' or fits)
 end
-if not counts then return {} end
+if not counts then return '' end
 redis.call('HSET', key, 'status', status, 'token', token)
 if err ~= '' then
   local number = tonumber(now[4])
