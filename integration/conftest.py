@@ -21,7 +21,30 @@ DIGEST_EVERY = 5
 # What a person's shell may hold for the example; the tests decide it themselves.
 UNSET = ("REDIS_URL", "VAR_DIR", "PORT", "DIGEST_EVERY", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "TIME_ZONE")
 
+# What is about brokers, stores and Celery rather than about one Django: once is enough.
+ONCE = {
+    "test_database.py",
+    "test_elsewhere.py",
+    "test_no_store.py",
+    "test_priority.py",
+    "test_result_backends.py",
+    "test_sweeper.py",
+    "test_time_zones.py",
+    "test_trouble.py",
+}
+
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what is needed once to the run that has every pool and broker, unless it is asked for by name."""
+    if os.environ.get("TASKS_CELERY_ENDINGS") == "full":
+        return
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    skipped = pytest.mark.skip(reason="run by ./run test --full, or by its name")
+    for item in items:
+        if item.path.name in ONCE and item.path not in named:
+            item.add_marker(skipped)
 
 
 def require(present: object, reason: str) -> None:

@@ -27,7 +27,7 @@ TASKS = {
         "BACKEND": "tasks_celery.CeleryBackend",
         "QUEUES": [],
         # A worker that is busy on a busy machine is not taken for dead, but one that is has not long to wait.
-        "OPTIONS": {"LEASE": 30, "SWEEP_EVERY": 3},
+        "OPTIONS": {"LEASE": 30, "GRACE": 6, "SWEEP_EVERY": 3},
     }
 }
 CELERY_BROKER_URL = _broker

@@ -227,6 +227,8 @@ def test_full_runs_every_suite_on_each_django(environment: str, checkout: Checko
         f"{pytest} tests",
         f"{pytest} tests WITHOUT channels,channels_redis,django_celery_beat",
         f"{pytest} integration",
+        # Among what one environment runs for all, as part of its integration suite.
+        *([] if environment == "django60" else [f"{pytest} integration/test_database.py"]),
     ]
 
 
@@ -245,8 +247,8 @@ def test_full_tries_every_pool_and_broker_in_one_environment(checkout: Checkout)
 def test_full_prints_each_suite_whole_and_every_outcome_at_the_end(checkout: Checkout) -> None:
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON).stdout.splitlines()
     outcomes = [line for line in told if line.startswith("run: passed: ")]
-    assert len(outcomes) == 13
-    assert told[-13:] == outcomes
+    assert len(outcomes) == 15
+    assert told[-15:] == outcomes
     at = told.index("run: django61: integration")
     assert told[at + 1] == "this is .venvs/django61/bin/python -m pytest -rs integration"
 
@@ -258,14 +260,14 @@ def test_one_failing_suite_fails_the_whole_of_full_and_stops_nothing(failing: st
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, FAIL=failing)
     assert told.returncode == 1
     assert told.stdout.count("run: FAILED: ") == 1
-    assert told.stdout.count("run: passed: ") == 12
+    assert told.stdout.count("run: passed: ") == 14
 
 
 def test_suites_that_were_not_run_fail_the_whole_of_full(checkout: Checkout) -> None:
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, LOSE="django61/bin/python -m pytest -rs tests")
     assert told.returncode == 1
     assert "run: FAILED: suites are missing" in told.stdout
-    assert told.stdout.count("run: passed: ") == 10
+    assert told.stdout.count("run: passed: ") == 11
 
 
 def test_a_suite_in_the_background_can_be_interrupted(checkout: Checkout) -> None:

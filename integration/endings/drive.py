@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 import django
 from django.conf import settings
+from kombu import Producer
 
 from integration.endings.matrix import ENDINGS
-from integration.endings.workers import MAIN, SECOND, STOPS, Workers, slug, workers
+from integration.endings.workers import MAIN, NOBODY, SECOND, STOPS, Workers, slug, workers
+from tasks_celery.celery import find_app
 
 WITHIN = 90.0
 # Seconds that a task runs which a revoke is to end, where the pool can and where it cannot.
@@ -36,10 +38,10 @@ def main(pool: str, broker: str) -> None:
             running.start(slug(ending))
         running.wait_ready()
         stopped, killed = stop_workers(running), time.monotonic()
-        results = enqueue_all(running) | stopped
+        results = enqueue_all(running) | stopped | lose_messages(running)
         # Only then does the broker give back what the killed worker held; an older kombu looks for it as it starts.
         until(lambda: time.monotonic() > killed + settings.VISIBILITY_TIMEOUT)
-        running.start(SECOND, *[slug(ending) for ending in STOPS])
+        running.start(SECOND, NOBODY, *[slug(ending) for ending in STOPS])
         wait_for(results)
         results["success, after all these"] = on(running, "succeed").enqueue()
         wait_for(results)
@@ -118,7 +120,6 @@ def enqueue_plain(running: Workers, ending: str) -> Any:
 
 def send_otherwise(running: Workers) -> Results:
     from integration.endings import broken, tasks
-    from tasks_celery.celery import find_app
 
     app, queue = find_app(), running.queue(MAIN)
     by_name, unknown = f"by-name-{queue}", f"unknown-{queue}"
@@ -137,8 +138,6 @@ def send_otherwise(running: Workers) -> Results:
 
 def send_late(running: Workers) -> Results:
     """Enqueue what is to wait in the worker for a while."""
-    from tasks_celery.celery import find_app
-
     due = django.utils.timezone.now() + timedelta(seconds=4)
     revoked = on(running, "succeed", run_after=due).enqueue()
     find_app().control.revoke(revoked.id)
@@ -150,14 +149,39 @@ def send_late(running: Workers) -> Results:
 
 
 def terminate(running: Workers) -> Results:
-    from tasks_celery.celery import find_app
-
     ending = "revoked with terminate while it ran"
     seconds = SHORT if ENDINGS[ending].seen[running.pool].instead else LONG
     result = on(running, "take").enqueue(seconds=seconds)
     until(lambda: begun(result))
     find_app().control.revoke(result.id, terminate=True)
     return {ending: result}
+
+
+def lose_messages(running: Workers) -> Results:
+    """Enqueue what no worker can get, or read, or gets in time."""
+    lost, damaged, expired = (on(running, task, NOBODY) for task in ("succeed", "succeed", "expire"))
+    results = {
+        "lost by the broker": lost.enqueue(),
+        "damaged, so that no worker can read it": damaged.enqueue(),
+    }
+    with find_app().connection_for_write() as connection:
+        channel = connection.default_channel
+        channel.basic_get(lost.queue_name, no_ack=True)
+        damage(channel, damaged.queue_name)
+    return results | {"expired in the broker, before a worker came": expired.enqueue()}
+
+
+def damage(channel: Any, queue: str) -> None:
+    """Put a message in the place of the first of a queue: the same, but for its body."""
+    message = until(lambda: channel.basic_get(queue, no_ack=True))
+    Producer(channel).publish(
+        '[["cut off',
+        routing_key=queue,
+        headers=message.headers,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        correlation_id=message.properties["correlation_id"],
+    )
 
 
 def found(result_id: str) -> Any:

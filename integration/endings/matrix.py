@@ -78,13 +78,14 @@ def in_prefork(group: str, seen: Seen, *, needs: tuple[int, int] = (5, 5)) -> En
     return everywhere(group, instead(NO_CHILD), prefork=seen, needs=needs)
 
 
-CODE, CELERY, TIME, LOSS, STOP, CALL = (
+CODE, CELERY, TIME, LOSS, STOP, CALL, GONE = (
     "What the function does",
     "What it asks of Celery",
     "Time and revocation",
     "A process is killed",
     "The worker is stopped",
     "Messages that cannot be run",
+    "Messages that reach no worker",
 )
 
 # On gevent signal handlers run in the hub, where nothing can wait. Celery's cold shutdown does, for the broker: it gets
@@ -130,6 +131,7 @@ ENDINGS: dict[str, Ending] = {
     "child killed, acks_late": in_prefork(LOSS, failed(LOST)),
     "child killed, acks_late and reject_on_worker_lost": in_prefork(LOSS, good(LOST, attempts=2)),
     "child killed, retry_on_worker_lost": in_prefork(LOSS, good(LOST, attempts=2), needs=(5, 7)),
+    "worker killed with all its processes": everywhere(LOSS, failed(LOST)),
     "worker killed with all its processes, acks_late": everywhere(LOSS, good(LOST, attempts=2)),
     "warm shutdown (SIGTERM)": everywhere(STOP, GOOD),
     "cold shutdown (SIGQUIT)": everywhere(
@@ -143,5 +145,8 @@ ENDINGS: dict[str, Ending] = {
     ),
     "name that the worker does not know": everywhere(CALL, failed("celery.exceptions.NotRegistered", attempts=0)),
     "module that the worker cannot import": everywhere(CALL, failed("builtins.ImportError", attempts=0)),
+    "lost by the broker": everywhere(GONE, GOOD),
+    "damaged, so that no worker can read it": everywhere(GONE, GOOD),
+    "expired in the broker, before a worker came": everywhere(GONE, failed(REVOKED, attempts=0)),
     "success, after all these": everywhere(CODE, GOOD),
 }

@@ -14,6 +14,7 @@ from example.servers import Child, stop, wait_until
 
 CONCURRENCY = {"prefork": 4, "threads": 8, "solo": 1, "gevent": 20}
 MAIN, SECOND = "main", "second"
+NOBODY = "nobody"  # a queue that the second worker alone comes to
 START_WITHIN = 120.0  # seconds; several workers start side by side on two cores
 
 
@@ -30,6 +31,7 @@ STOPS: dict[str, Stop] = {
     "warm shutdown (SIGTERM)": Stop(task="be_stopped", number=signal.SIGTERM),
     "cold shutdown (SIGQUIT)": Stop(task="be_stopped", number=signal.SIGQUIT),
     "cold shutdown (SIGQUIT), acks_late": Stop(task="be_stopped_late", number=signal.SIGQUIT),
+    "worker killed with all its processes": Stop(task="be_stopped", number=signal.SIGKILL, whole_group=True),
     "worker killed with all its processes, acks_late": Stop(
         task="be_stopped_late", number=signal.SIGKILL, whole_group=True
     ),
