@@ -23,7 +23,7 @@ logger = logging.getLogger("tasks_celery")
 END_WITHIN = 5.0
 
 
-def call(task: AnyTask, *args: Any, **kwargs: Any) -> Any:
+def call(task: AnyTask, /, *args: Any, **kwargs: Any) -> Any:
     """Call the function of a task as Django's `Task.call` does; what is raised meanwhile ends a coroutine first."""
     if not iscoroutinefunction(task.func):
         return task.call(*args, **kwargs)
@@ -44,7 +44,7 @@ class _Coroutine:
         self._current: asyncio.Task[Any] | None = None
         self._unwanted, self._ended = Event(), Event()
 
-    async def run(self, *args: Any, **kwargs: Any) -> Any:
+    async def run(self, /, *args: Any, **kwargs: Any) -> Any:
         self._current, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         try:
             # Looked at after the loop is known, set before it is asked for: one of the two sees the other.

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from traceback import format_exception
@@ -25,6 +26,9 @@ from tasks_celery.stores.base import claimed, settled
 from tasks_celery.stores.nowhere import NOWHERE
 
 logger = logging.getLogger("tasks_celery")
+
+#: Seconds that a worker waits before it asks a store again, each time: a restart of Redis takes less than all of them.
+PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
 def store_url(app: Celery, options: Options) -> str | None:
@@ -77,8 +81,9 @@ def find_store(app: Celery, options: Options, *, owner: str = "") -> Store:
 class Results:
     """Moves records through their states; each change happens at most once, whoever reports it.
 
-    `ready` and `get` raise StoreError. What a worker reports never does: a store that is away is logged
-    and the task goes on, for a task that ran without a record is better than one that was dropped.
+    `ready` and `get` raise StoreError. What a worker reports never does: a store that stays away is logged and the task
+    goes on, for a task that ran without a record is better than one that was dropped. `patient` is for a process that
+    can wait for the store to come back: one that runs a task, and not the worker's main process.
     """
 
     app: Celery
@@ -96,18 +101,20 @@ class Results:
         except StoreError:
             logger.exception("Task id=%s was not sent, and its record could not be removed", record.id)
 
-    def start(self, seed: Record, attempt: Attempt) -> Record | None:
+    def start(self, seed: Record, attempt: Attempt, *, patient: bool = False) -> Record | None:
         """Claim the task for an attempt: the record, now RUNNING; None for a duplicate."""
+        lifetime = self.lifetime(seed)
         try:
-            return self.store.claim(seed, attempt, lifetime=self.lifetime(seed))
+            return _asked(lambda: self.store.claim(seed, attempt, lifetime=lifetime), PAUSES if patient else ())
         except StoreError:
             logger.exception("Task id=%s starts without its record", seed.id)
             return claimed(seed, attempt)
 
-    def settle(self, record: Record, outcome: Outcome) -> Record | None:
+    def settle(self, record: Record, outcome: Outcome, *, patient: bool = False) -> Record | None:
         """Record how an attempt ended: the record as it now is; None where that was known already."""
+        lifetime = self.lifetime(record)
         try:
-            return self.store.settle(record, outcome, lifetime=self.lifetime(record))
+            return _asked(lambda: self.store.settle(record, outcome, lifetime=lifetime), PAUSES if patient else ())
         except StoreError:
             logger.exception("Task id=%s ended %s, which could not be recorded", record.id, outcome.status)
             return settled(record, outcome)
@@ -123,6 +130,17 @@ class Results:
         due = moments.to_aware(record.run_after)
         wait = (due - datetime.now(UTC)).total_seconds() if due else 0
         return max(wait, 0) + seconds if seconds else None
+
+
+def _asked(ask: Callable[[], Record | None], pauses: Sequence[float]) -> Record | None:
+    """Ask a store, again after each pause; a call that is repeated after a lost answer changes nothing more."""
+    for pause in pauses:
+        try:
+            return ask()
+        except StoreError as error:
+            logger.warning("The store of task results is asked again in %g s: %s", pause, error)
+            time.sleep(pause)
+    return ask()
 
 
 def record_of(result: AnyResult, *, name: str, context: Mapping[str, str], expires: datetime | None = None) -> Record:

@@ -24,7 +24,7 @@ from tasks_celery.exceptions import TaskInterrupted
 from tasks_celery.leases import current_lease
 from tasks_celery.message import kept_of_request, read_facts
 from tasks_celery.moments import from_celery, from_text
-from tasks_celery.results import error_of, to_result
+from tasks_celery.results import Results, error_of, to_result
 from tasks_celery.stores import Attempt, Outcome, Record, Status
 from tasks_celery.twin import Run, Twin, TwinBackend, task_at
 from tasks_celery.values import as_json, jsonable
@@ -42,16 +42,17 @@ def run(backend: TwinBackend, twin: Twin, args: tuple[Any, ...], kwargs: Mapping
     What the function raises is raised again after it was recorded, for Celery to act on. A duplicate of a
     task that runs or has ended is ignored (Duplicate, which Celery takes for its Ignore).
     """
-    record = _start(backend, twin)
+    results = backend.results  # once: what is looked up in Celery's configuration takes its time
+    record = _start(results, twin)
     if record is None:
         raise Duplicate(Duplicate.__doc__)
     with restored(Context.from_dict(record.context)):
         run = twin.current_run = Run(result=to_result(record, twin.django_task))
         announce(task_started, type(backend), run.result)
-        return _call(backend, twin, record, args, kwargs)
+        return _call(results, twin, record, args, kwargs)
 
 
-def _start(backend: TwinBackend, twin: Twin) -> Record | None:
+def _start(results: Results, twin: Twin) -> Record | None:
     request = twin.request
     attempt = Attempt(
         token=uuid4().hex,
@@ -61,23 +62,23 @@ def _start(backend: TwinBackend, twin: Twin) -> Record | None:
         redelivered=bool((request.delivery_info or {}).get("redelivered")),
         lease=current_lease(),
     )
-    return backend.results.start(seed_of(twin, request), attempt)
+    return results.start(seed_of(twin, request), attempt, patient=not request.is_eager)
 
 
-def _call(backend: TwinBackend, twin: Twin, record: Record, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def _call(results: Results, twin: Twin, record: Record, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     token = uuid4().hex
     try:
         value = as_json(twin.run(*args, **kwargs))
     except BaseException as error:
         outcome = judge(error, record, token=token, requeued=bool(twin.acks_late))
         if outcome is not None:
-            _settle(backend, twin, record, outcome, announced=not _is_ctrl_c(error, twin.request))
+            _settle(results, twin, record, outcome, announced=not _is_ctrl_c(error, twin.request))
         raised = _as_worker_survives(error, twin.request)
         if raised is error:
             raise
         raise raised from error
     _settle(
-        backend,
+        results,
         twin,
         record,
         Outcome(status="SUCCESSFUL", at=timezone.now(), token=token, attempt=record.attempt, return_value=value),
@@ -160,8 +161,9 @@ def _is_ctrl_c(error: BaseException, request: CeleryRequest) -> bool:
     return bool(request.is_eager) and isinstance(error, KeyboardInterrupt)
 
 
-def _settle(backend: TwinBackend, twin: Twin, record: Record, outcome: Outcome, *, announced: bool = True) -> None:
-    settled = backend.results.settle(record, outcome)
+def _settle(results: Results, twin: Twin, record: Record, outcome: Outcome, *, announced: bool = True) -> None:
+    # Eagerly it is a request that would wait.
+    settled = results.settle(record, outcome, patient=not twin.request.is_eager)
     if run := twin.current_run:
         run.settled = True
         # Announced by `finished`, once Celery has stored its own result.

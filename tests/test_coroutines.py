@@ -71,6 +71,14 @@ def plain(a: int) -> int:
     return a * 2
 
 
+def plain_named(task: int, args: int) -> int:
+    return task + args
+
+
+async def named(task: int, args: int) -> int:
+    return task + args
+
+
 async def fail() -> None:
     raise ValueError("no paper")
 
@@ -131,3 +139,8 @@ def test_what_a_coroutine_leaves_to_threads_runs_in_the_tasks_own() -> None:
 
 def test_a_plain_function_is_just_called() -> None:
     assert coroutines.call(a_task(plain), 2) == 4
+
+
+@pytest.mark.parametrize("function", [plain_named, named], ids=["plain", "async"])
+def test_any_name_of_an_argument_is_the_tasks_own(function: Any) -> None:  # contract 15
+    assert coroutines.call(a_task(function), task=1, args=2) == 3

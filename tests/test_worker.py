@@ -14,7 +14,7 @@ from celery.utils.nodenames import gethostname
 from django.test import override_settings
 from django.utils import timezone
 
-from tasks_celery import StoreError, worker
+from tasks_celery import StoreError, results, worker
 from tasks_celery.compat import API_MODULE, TaskResultStatus, task_backends, task_finished, task_started
 from tasks_celery.context import Context, asking
 from tests.shop import gate, tasks, views
@@ -400,6 +400,7 @@ def test_a_task_runs_and_is_announced_though_the_store_is_away(
     def away(*args: Any, **kwargs: Any) -> None:
         raise StoreError("away")
 
+    monkeypatch.setattr(results, "PAUSES", (0.01,))
     with listening() as heard:
         gate.close()
         first = tasks.wait_at_gate.enqueue()
@@ -416,6 +417,35 @@ def test_a_task_runs_and_is_announced_though_the_store_is_away(
     assert f"Task id={good.id} starts without its record" in caplog.text
     assert f"Task id={good.id} ended SUCCESSFUL, which could not be recorded" in caplog.text
     assert first.id
+
+
+def test_a_worker_waits_for_a_store_that_comes_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = {"claim": 2, "settle": 2}
+
+    def soon_back(name: str) -> Any:
+        real = getattr(the_store(), name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            failing[name] -= 1
+            if failing[name] >= 0:
+                raise StoreError("away")
+            return real(*args, **kwargs)
+
+        return call
+
+    caplog.set_level(logging.WARNING, logger="tasks_celery")
+    monkeypatch.setattr(results, "PAUSES", (0.01, 0.01))
+    for name in failing:
+        monkeypatch.setattr(the_store(), name, soon_back(name))
+    with listening() as heard:
+        result = tasks.add.enqueue(1, 2)
+        assert signals_of(heard, result)[1:] == [("task_started", "RUNNING"), ("task_finished", "SUCCESSFUL")]
+    result.refresh()
+    assert (result.status, result.attempts, result.return_value) == ("SUCCESSFUL", 1, 3)
+    assert failing == {"claim": -1, "settle": -1}
+    assert caplog.text.count("is asked again in 0.01 s: away") == 4
 
 
 # --- two aliases (contract 7)
