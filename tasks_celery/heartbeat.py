@@ -15,6 +15,7 @@ from celery import signals
 from django.db import connections
 
 from tasks_celery.compat import task_backends
+from tasks_celery.discovery import discover
 from tasks_celery.exceptions import StoreError
 from tasks_celery.leases import begin_lease, end_lease
 from tasks_celery.realthread import Repeated
@@ -139,5 +140,6 @@ def _on_worker_shutdown(sender: Any, **kwargs: Any) -> None:
 
 
 def _on_beat_init(sender: Any, **kwargs: Any) -> None:
+    discover()  # the tasks say how they are to be acknowledged
     for backend in stores_apart():
         Heartbeat(backend).renew_and_sweep()

@@ -92,8 +92,12 @@ def test_a_worker_that_is_not_to_sweep_renews_its_lease_all_the_same(store: Memo
 @override_settings(TASKS=QUICK)
 def test_beat_sweeps_and_has_no_lease(store: MemoryStore) -> None:
     threads: list[Any] = []
-    with mock.patch.object(heartbeat, "Repeated", side_effect=lambda step, **named: threads.append((step, named))):
+    with (
+        mock.patch.object(heartbeat, "Repeated", side_effect=lambda step, **named: threads.append((step, named))),
+        mock.patch.object(heartbeat, "discover") as discover,
+    ):
         signals.beat_init.send(sender=None)
+    discover.assert_called_once_with()
     [(step, named)] = threads
     assert named["name"] == "tasks_celery.sweeper"
     with mock.patch.object(Sweeper, "look") as look:
