@@ -38,7 +38,7 @@ def worker(env: dict[str, str]) -> Iterator[Child]:
 def test_a_check_says_so_and_how_to_cure_it(env: dict[str, str]) -> None:  # contract 48
     said = manage("check", env=env)
     assert "tasks_celery.W001" in said
-    assert "HINT: Set OPTIONS['RESULTS'] to a Redis URL" in said
+    assert "HINT: Add 'tasks_celery.database' to INSTALLED_APPS, set OPTIONS['RESULTS'] to a Redis URL" in said
 
 
 def test_results_cannot_be_read_and_the_task_runs(
