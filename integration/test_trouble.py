@@ -129,7 +129,7 @@ def store(servers: Callable[[], RedisServer]) -> RedisServer:
 @contextlib.contextmanager
 def project(broker_url: str, store_url: str, *, records_url: str | None = None, **conf: Any) -> Iterator[Celery]:
     """Let tests.shop be a project with this broker, and with this store for Celery's results and, else, for records."""
-    options = {"TIMEOUT": TIMEOUT, "KEY_PREFIX": "trouble:", "RESULTS": records_url}
+    options = {"TIMEOUT": TIMEOUT, "KEY_PREFIX": "trouble:", "RESULTS": records_url or store_url}
     settings = {"default": {"BACKEND": "tasks_celery.CeleryBackend", "QUEUES": [], "OPTIONS": options}}
     with registry_kept(), override_settings(TASKS=settings):
         app = Celery("trouble", set_as_current=False, broker=broker_url, backend=store_url)

@@ -74,7 +74,8 @@ def kills_under_load(running: Workers) -> Told:
         os.killpg(running.pid(f"worker-{kill}"), signal.SIGKILL)
         running.wait_gone(f"worker-{kill}")
     running.start("last", "one")
-    until(lambda: all_told(results))
+    until(lambda: all(refreshed(result).is_finished for result in results))
+    running.stop()
     return {
         "statuses": Counter(str(refreshed(result).status) for result in results),
         "events": Counter(len(noted("finished", result)) for result in results),
