@@ -59,11 +59,20 @@ def on(running: Workers, task: str, worker: str = MAIN, **using: Any) -> Any:
 
 def stop_workers(running: Workers) -> Results:
     """Start a task on each worker that is to end, and end it while it runs."""
-    results = {ending: on(running, stop.task, slug(ending)).enqueue(seconds=SHORT) for ending, stop in STOPS.items()}
+    results = {
+        ending: on(running, stop.task, slug(ending)).enqueue(seconds=long_enough(running, ending))
+        for ending, stop in STOPS.items()
+    }
     for ending, stop in STOPS.items():
         until(lambda ending=ending: begun(results[ending]))  # type: ignore[misc]
         running.end(slug(ending), stop)
     return results
+
+
+def long_enough(running: Workers, ending: str) -> int:
+    """Return how long a task runs: to its end where that is what is expected, else until it is ended, however late."""
+    expected = ENDINGS[ending].seen[running.pool]
+    return SHORT if (expected.status, expected.attempts) == ("SUCCESSFUL", 1) else LONG
 
 
 #: The task of an ending, and its arguments, where enqueueing it is all there is to do.
