@@ -131,7 +131,8 @@ ENDINGS: dict[str, Ending] = {
     "child killed, acks_late": in_prefork(LOSS, failed(LOST)),
     "child killed, acks_late and reject_on_worker_lost": in_prefork(LOSS, good(LOST, attempts=2)),
     "child killed, retry_on_worker_lost": in_prefork(LOSS, good(LOST, attempts=2), needs=(5, 7)),
-    "worker killed with all its processes": everywhere(LOSS, failed(LOST)),
+    # A broker that did not get to read the acknowledgement delivers the message again.
+    "worker killed with all its processes": everywhere(LOSS, or_else(failed(LOST), good(LOST, attempts=2))),
     "worker killed with all its processes, acks_late": everywhere(LOSS, good(LOST, attempts=2)),
     "warm shutdown (SIGTERM)": everywhere(STOP, GOOD),
     "cold shutdown (SIGQUIT)": everywhere(
