@@ -16,7 +16,9 @@ def main() -> None:
     options = parser.parse_args()
 
     from benchmarks.harness import private_redis
+    from example.servers import end_by_exception
 
+    end_by_exception()  # else the servers of a run that is ended stay
     with private_redis() as url:
         os.environ |= {"BENCH_REDIS": url, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
         import django

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +53,7 @@ class Measure:
 
     def as_text(self) -> str:
         return (
-            f"{self.measure:<24} {self.ratio:6.3f} x {self.against:<28} "
+            f"{self.measure:<31} {self.ratio:6.3f} x {self.against:<28} "
             f"({self.min:.3f} to {self.max:.3f} in {self.rounds} rounds; {self.microseconds:.0f} us a call)"
         )
 
@@ -63,7 +70,7 @@ class Number:
         return json.dumps(asdict(self))
 
     def as_text(self) -> str:
-        return f"{self.measure:<24} {self.value} {self.unit}"
+        return f"{self.measure:<31} {self.value} {self.unit}"
 
 
 def compare(
@@ -80,10 +87,13 @@ def compare(
     ]
 
 
-def in_rounds(timed: dict[str, Callable[[], float]], *, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds that each call told, one per round; in each round, all are called once."""
+def in_rounds(
+    timed: Mapping[str, Callable[[], float]], *, rounds: int, before: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Return the seconds that each call told, one per round; in each round, all are called once, after `before`."""
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(rounds):
+        before()
         for name, call in timed.items():
             seconds[name].append(call())
     return seconds
@@ -97,11 +107,75 @@ def _seconds(call: Callable[[], object], repeat: int) -> float:
     return time.perf_counter() - begun
 
 
+# --- calls in child processes: each has settings, and may have an environment, of its own
+
+#: Makes a call so many times.
+Call: TypeAlias = Callable[[int], object]
+
+
+def each(call: Callable[[], object]) -> Call:
+    """Return what makes a call so many times, one after the other."""
+
+    def repeated(count: int) -> None:
+        for _ in range(count):
+            call()
+
+    return repeated
+
+
+def serve(calls: Mapping[str, Call]) -> None:
+    """Child process. Make the calls that standard input asks for, a line with a count and a name each, and tell the seconds."""
+    for line in sys.stdin:
+        count, name = line.rstrip("\n").split(" ", 1)
+        print(_seconds(lambda name=name, count=count: calls[name](int(count)), 1), flush=True)
+
+
+class LoopEnded(Exception):
+    """A child process ended while it was asked for a call; what it said of it is above."""
+
+
+class Loop:
+    """A child process that serves calls, for the length of a ``with`` block; `environ` is added to this process's."""
+
+    def __init__(self, name: str, command: Sequence[str], **environ: str) -> None:
+        self.name, self.command, self.environ = name, command, environ
+
+    def __enter__(self) -> Loop:
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=ROOT,
+            env=os.environ | self.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def seconds(self, call: str, count: int) -> float:
+        """Return how long a call takes, so many times."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{count} {call}\n")
+        self.process.stdin.flush()
+        told = self.process.stdout.readline()
+        if not told:
+            raise LoopEnded(f"The process of {self.name} ended as it was asked for {call!r}; see above.")
+        return float(told)
+
+    def timer(self, call: str, count: int) -> Callable[[], float]:
+        """Return what makes a call so many times and returns the seconds."""
+        return lambda: self.seconds(call, count)
+
+
 @contextmanager
 def private_redis() -> Iterator[str]:
     """Run a Redis of our own and give its URL; stopped and removed afterwards."""
-    import os
-
     from example.servers import Child, plan_redis, redis_answers, stop, wait_until
 
     with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
-"""Settings of the benchmarks: the fast suite's, on the Redis in BENCH_REDIS."""
+"""Settings of the benchmarks: the fast suite's, on the Redis in BENCH_REDIS, and with the broker in BENCH_BROKER if it is set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from tests.settings import *  # noqa: F403
 
 _url = os.environ["BENCH_REDIS"]
-CELERY_BROKER_URL = CELERY_RESULT_BACKEND = _url.replace("unix:", "redis+socket:")
+CELERY_RESULT_BACKEND = _url.replace("unix:", "redis+socket:")
+CELERY_BROKER_URL = os.environ.get("BENCH_BROKER", CELERY_RESULT_BACKEND)
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_DEFAULT_PRIORITY = 5  # else plain tasks, with the highest of Redis, overtake ours
 INSTALLED_APPS += ["benchmarks"]  # noqa: F405

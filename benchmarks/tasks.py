@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 from celery import shared_task
@@ -15,6 +16,10 @@ from tasks_celery import task
 @task
 def nothing() -> None:
     return None
+
+
+@task
+def echo(*args: Any, **kwargs: Any) -> None: ...
 
 
 @task(ignore_result=True)

@@ -23,14 +23,22 @@ UNSET = ("REDIS_URL", "VAR_DIR", "PORT", "DIGEST_EVERY", "DEBUG", "SECRET_KEY", 
 
 # What is about brokers, stores and Celery rather than about one Django: once is enough.
 ONCE = {
+    "test_cancel.py",
+    "test_commit.py",
     "test_database.py",
     "test_elsewhere.py",
+    "test_express.py",
+    "test_load.py",
+    "test_messages.py",
     "test_no_store.py",
+    "test_options.py",
     "test_priority.py",
     "test_result_backends.py",
+    "test_run_after.py",
     "test_sweeper.py",
     "test_time_zones.py",
     "test_trouble.py",
+    "test_unique.py",
 }
 
 T = TypeVar("T")

@@ -29,21 +29,27 @@ def find_rabbitmq() -> str | None:
 
 
 @contextlib.contextmanager
-def rabbitmq(*, config: Mapping[str, str] | None = None) -> Iterator[str]:
+def rabbitmq(*, config: Mapping[str, str] | None = None, parameters: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a RabbitMQ for this block and yield its amqp:// URL.
 
-    `config` is written to its rabbitmq.conf. Raise `ServerFailed` where it does not come up.
+    `config` is written to its rabbitmq.conf; `parameters` are for what has no name there, as Erlang has them.
+    Raise `ServerFailed` where it does not come up.
     """
-    with rabbitmq_server(config=config) as (url, _):
+    with rabbitmq_server(config=config, parameters=parameters) as (url, _):
         yield url
 
 
 @contextlib.contextmanager
-def rabbitmq_server(*, config: Mapping[str, str] | None = None) -> Iterator[tuple[str, Child]]:
+def rabbitmq_server(
+    *, config: Mapping[str, str] | None = None, parameters: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Child]]:
     """Run a RabbitMQ for this block; yield its URL and its process, for who wants to stop or freeze it."""
     with tempfile.TemporaryDirectory(prefix="rabbitmq-", ignore_cleanup_errors=True) as directory:
         amqp, names, talk = _free_ports(3)
         env = _environment(Path(directory), amqp=amqp, names=names, talk=talk, config=config or {})
+        env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += "".join(
+            f" -rabbit {name} {value}" for name, value in (parameters or {}).items()
+        )
         epmd = Child("epmd", ["epmd", "-port", str(names), "-address", HOST], env=env)
         children = [epmd]
         try:

@@ -131,6 +131,11 @@ def test_every_python_block_can_be_imported(project: Path, env: dict[str, str]) 
     run(["-c", script], project, env)
 
 
+def test_what_is_asked_for_is_enqueued(project: Path, env: dict[str, str]) -> None:
+    script = "import django; django.setup(); from reports.asking import ask; print(*[each.status for each in ask()])"
+    assert "READY " * 4 + "READY\n" in run(["-c", script], project, env)
+
+
 def test_a_press_of_the_button_is_answered_over_the_socket(project: Path, env: dict[str, str]) -> None:
     run(["manage.py", "migrate", "--verbosity", "0"], project, env)
     listener = listen()

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
+from asgiref.sync import sync_to_async
 from celery import Celery
 from django.core.checks import CheckMessage
+from django.utils import timezone
 
-from tasks_celery import checks, heartbeat, parent, publish, worker
+from tasks_celery import calls, cancel, checks, heartbeat, parent, publish, worker
 from tasks_celery.celery import find_app
-from tasks_celery.compat import AnyResult, AnyTask, BaseTaskBackend, InvalidTask, TaskResultDoesNotExist
+from tasks_celery.compat import (
+    DEFAULT_TASK_PRIORITY,
+    AnyResult,
+    AnyTask,
+    BaseTaskBackend,
+    InvalidTask,
+    TaskResultDoesNotExist,
+)
 from tasks_celery.exceptions import TasksCeleryError
-from tasks_celery.message import REDIS_STEPS, Scale, max_priority_of, scale_for
 from tasks_celery.options import Options, parse_options
+from tasks_celery.priority import Scale, scale_in
+from tasks_celery.priority_checks import cure
+from tasks_celery.remembered import remembered
 from tasks_celery.results import Results, find_store, first_url, store_url, to_result
 from tasks_celery.task import CeleryTask
 from tasks_celery.twin import Sent, Twin, register, task_at, twin_of
+
+Call: TypeAlias = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
 class _Flag:
@@ -52,11 +65,12 @@ class CeleryBackend(BaseTaskBackend):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, dict(params))
+        self._beside = params
 
     @cached_property
     def settings(self) -> Options:
         """The parsed OPTIONS. Raise OptionsError for what cannot be used."""
-        return parse_options(self.alias, self.options)
+        return parse_options(self.alias, self.options, beside=self._beside)
 
     @cached_property
     def app(self) -> Celery:
@@ -71,35 +85,21 @@ class CeleryBackend(BaseTaskBackend):
 
     def scale_of(self, queue_name: str | None) -> Scale:
         """Return how the broker orders messages in a queue; for None, in all the queues of this alias."""
+        return remembered(self.app, ("scale", self.alias, queue_name), lambda: self._find_scale(queue_name))
+
+    def _find_scale(self, queue_name: str | None) -> Scale:
         conf = self.app.conf
-        largest = [self._largest(name) for name in ([queue_name] if queue_name else sorted(self.queues) or [""])]
-        transport = (first_url(conf.broker_write_url) or "amqp:").partition(":")[0].partition("+")[0]
-        known = {"rediss": "redis", "valkey": "redis", "sentinel": "redis", "amqps": "amqp", "pyamqp": "amqp"}
-        return scale_for(
-            known.get(transport, transport),
-            default=conf.task_default_priority,
-            largest=min(number for number in largest if number) if all(largest) else None,
-            steps=(conf.broker_transport_options or {}).get("priority_steps") or REDIS_STEPS,
-        )
-
-    def _largest(self, queue_name: str) -> int | None:
-        """Return the highest priority of a queue on RabbitMQ, None where it has none.
-
-        Read from the setting: asking `app.amqp` while tasks are imported would settle the queues too early for a project
-        that still configures its app.
-        """
-        declared = self.app.conf.task_queues or ()
-        named = declared if isinstance(declared, Mapping) else {getattr(each, "name", None): each for each in declared}
-        return max_priority_of(named.get(queue_name)) or self.app.conf.task_queue_max_priority or None
+        names = (queue_name,) if queue_name else tuple(sorted(self.queues))
+        return scale_in(conf, names, broker=first_url(conf.broker_write_url))
 
     def validate_task(self, task: AnyTask) -> None:
         """Refuse what cannot run here (InvalidTask), and give the task its Celery twin."""
-        if not isinstance(task.run_after, datetime | None):
-            # Django's documentation allows a timedelta too, and its own validation breaks on one.
-            raise InvalidTask(
-                f"run_after must be a datetime, not {task.run_after!r}: add a timedelta to timezone.now()."
-            )
-        super().validate_task(task)
+        if not isinstance(task.run_after, datetime | timedelta | None):
+            raise InvalidTask(f"run_after must be a datetime or a timedelta, not {task.run_after!r}.")
+        if task.priority != DEFAULT_TASK_PRIORITY and not self.supports_priority:
+            raise InvalidTask(f"Backend does not support setting priority of tasks. {cure(self)}")
+        # Django's documentation allows a timedelta, and its own validation breaks on one.
+        super().validate_task(_due_now(task) if isinstance(task.run_after, timedelta) else task)
         if register(task):
             parent.connect()
             heartbeat.connect()
@@ -110,6 +110,22 @@ class CeleryBackend(BaseTaskBackend):
         """Enqueue a task; see `publish.enqueue`."""
         self.validate_task(task)
         return publish.enqueue(self, task, args, kwargs)
+
+    def enqueue_many(self, calls: Iterable[Call]) -> list[AnyResult]:
+        """Enqueue a task for each call, ``(task, args, kwargs)``; see `publish.enqueue_many`."""
+        return publish.enqueue_many(self, list(calls))
+
+    async def aenqueue_many(self, calls: Iterable[Call]) -> list[AnyResult]:
+        """Enqueue a task for each call, as `enqueue_many` does."""
+        return await sync_to_async(self.enqueue_many)(calls)
+
+    def cancel(self, result: AnyResult, *, terminate: bool = False) -> bool:
+        """Cancel the task of a result; see `cancel.cancel`."""
+        return cancel.cancel(self, result.id, terminate=terminate)
+
+    async def acancel(self, result: AnyResult, *, terminate: bool = False) -> bool:
+        """Cancel the task of a result, as `cancel` does."""
+        return await sync_to_async(self.cancel)(result, terminate=terminate)
 
     def get_result(self, result_id: str) -> AnyResult:
         """Return the result with that id. Raise TaskResultDoesNotExist for an unknown one, StoreError on trouble."""
@@ -148,5 +164,12 @@ class CeleryBackend(BaseTaskBackend):
         task_id: str | None,
         options: dict[str, Any],
     ) -> Sent:
-        """Send a message for a caller of Celery's own API; see `publish.send`."""
-        return publish.send(self, twin, send, args, kwargs, task_id, options)
+        """Send a message for a caller of Celery's own API; see `calls.send`."""
+        return calls.send(self, twin, send, args, kwargs, task_id, options)
+
+
+def _due_now(task: AnyTask) -> AnyTask:
+    copy: AnyTask = object.__new__(type(task))
+    for field in fields(task):
+        object.__setattr__(copy, field.name, timezone.now() if field.name == "run_after" else getattr(task, field.name))
+    return copy

@@ -7,12 +7,12 @@ that accepts and does not answer. This one is made from the same configuration, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from celery import Celery
@@ -20,6 +20,9 @@ from kombu import Connection, Producer
 from kombu.connection import ConnectionPool
 from kombu.exceptions import LimitExceeded, OperationalError
 from kombu.pools import ProducerPool
+from kombu.utils.json import dumps
+
+from tasks_celery.remembered import remembered
 
 
 class Unanswered(Exception):
@@ -52,7 +55,7 @@ RETRY_POLICY: Mapping[str, Any] = {"errback": _stop_in_time}
 
 
 @contextmanager
-def sending(app: Celery, *, within: float) -> Iterator[Producer]:
+def sending(app: Celery, *, within: float) -> Iterator[ShortcutProducer]:
     """Yield a producer for one message, which the broker has to take within so many seconds.
 
     Raise Unanswered where a try ended without an answer, else what was raised. A connection that failed is closed,
@@ -82,9 +85,9 @@ def timed_out(error: BaseException) -> bool:
 
 
 @contextmanager
-def _acquired(pool: ProducerPool, *, within: float) -> Iterator[Producer]:
+def _acquired(pool: _Producers, *, within: float) -> Iterator[ShortcutProducer]:
     try:
-        producer = pool.acquire(block=True, timeout=within)
+        producer: ShortcutProducer = pool.acquire(block=True, timeout=within)  # type: ignore[assignment]  # the pool's own kind
     except LimitExceeded as error:
         raise OperationalError(
             f"all {pool.limit} connections to the broker (broker_pool_limit) were in use for {within:g} s"
@@ -99,24 +102,98 @@ def _acquired(pool: ProducerPool, *, within: float) -> Iterator[Producer]:
         producer.release()
 
 
+@dataclass(slots=True)
+class Shortcut:
+    """What is done with a message for a list of Redis, instead of sending it: `push` gets the list's key and the text.
+
+    `before` is called where the message goes another way (an exchange, a queue that expires), before it does. `reached`
+    is whether either has been: before that, nothing has been kept or sent.
+    """
+
+    push: Callable[[str, str], None]
+    before: Callable[[], object]
+    reached: bool = False
+
+
+class ShortcutProducer(Producer):
+    """A producer that gives its next message to a shortcut, where one is set.
+
+    What Celery sends beside a task's message, its events, goes the usual way.
+    """
+
+    shortcut: Shortcut | None = None
+
+    def _publish(  # kombu's own door to the channel, the last before a transport of its own
+        self,
+        body: Any,
+        priority: Any,
+        content_type: Any,
+        content_encoding: Any,
+        headers: Any,
+        properties: Any,
+        routing_key: Any,
+        mandatory: Any,
+        immediate: Any,
+        exchange: Any,
+        declare: Any,
+        *rest: Any,
+        **more: Any,
+    ) -> Any:
+        message = (body, priority, content_type, content_encoding, headers, properties)
+        declare = [entity for entity in declare or () if not self._is_declared(entity)]
+        send = super()._publish
+        shortcut, self.shortcut = self.shortcut, None
+        if shortcut is not None:
+            policy = rest[-1]  # the retry policy: with a shortcut kombu is not asked to try again by itself
+            for entity in declare:
+                self.maybe_declare(entity, retry=True, **policy)
+            shortcut.reached = True
+            if self._is_list(exchange, routing_key):
+                return shortcut.push(*self._as_list_entry(message, routing_key))
+            shortcut.before()
+            send = cast("Any", self.connection).ensure(self, send, **policy)
+        return send(*message, routing_key, mandatory, immediate, exchange, declare, *rest, **more)
+
+    def _is_declared(self, entity: Any) -> bool:
+        """Whether kombu need not declare an entity, which it finds out only once it has copied it (kombu/common.py)."""
+        channel: Any = self.channel
+        return entity.can_cache_declaration and hash(entity) in channel.connection.client.declared_entities
+
+    def _is_list(self, exchange: str, routing_key: str) -> bool:
+        """Whether a message is one more entry of a list, and no more than that (kombu/transport/redis.py, `_put`)."""
+        return not exchange and routing_key not in getattr(self.channel, "_expires", ())
+
+    def _as_list_entry(self, parts: tuple[Any, ...], queue: str) -> tuple[str, str]:
+        channel: Any = self.channel
+        message = channel.prepare_message(*parts)
+        channel._inplace_augment_message(message, "", queue)
+        key = channel._q_for_pri(queue, channel._get_message_priority(message, reverse=False))
+        return f"{channel.global_keyprefix or ''}{key}", dumps(message)
+
+
+class _Producers(ProducerPool):
+    Producer = ShortcutProducer
+
+
 class _Connections(ConnectionPool):
     # A fork leaves the parent's connections alone: to close them in the child would shut them down for both.
     close_after_fork = False
 
 
 #: By app; then by process, for a child of a fork must not use (nor close, nor let go of) what its parent has open.
-_pools: WeakKeyDictionary[Celery, dict[tuple[int, float, str], ProducerPool]] = WeakKeyDictionary()
+_pools: WeakKeyDictionary[Celery, dict[tuple[int, float, str], _Producers]] = WeakKeyDictionary()
 
 
-def _pool(app: Celery, within: float) -> ProducerPool:
-    known, key = _pools.setdefault(app, {}), (os.getpid(), within, str(app.conf.broker_write_url))
+def _pool(app: Celery, within: float) -> _Producers:
+    url = remembered(app, "broker_write_url", lambda: str(app.conf.broker_write_url))
+    known, key = _pools.setdefault(app, {}), (os.getpid(), within, url)
     return known.get(key) or known.setdefault(key, _make_pool(app, within))
 
 
-def _make_pool(app: Celery, within: float) -> ProducerPool:
+def _make_pool(app: Celery, within: float) -> _Producers:
     limit = app.conf.broker_pool_limit or 0
     connections = _Connections(_connection(app, within), limit=limit)
-    return ProducerPool(connections, limit=limit, close_after_fork=False)
+    return _Producers(connections, limit=limit, close_after_fork=False)
 
 
 def _connection(app: Celery, within: float) -> Connection:
@@ -148,7 +225,8 @@ def _deadlines(driver: str, options: Mapping[str, Any], seconds: float) -> dict[
 
 
 def _acquire_timeout(app: Celery) -> float | None:
-    timeout: float | None = app.conf.get("broker_pool_acquire_timeout")  # since Celery 5.7
+    name = "broker_pool_acquire_timeout"  # since Celery 5.7
+    timeout: float | None = remembered(app, name, lambda: app.conf.get(name))
     return timeout
 
 

@@ -17,9 +17,15 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from tasks_celery.compat import AnyTask
 from tasks_celery.exceptions import OptionsError, TaskNameClash
+from tasks_celery.option_checks import options_are_left_out
+from tasks_celery.priority_checks import (
+    plain_tasks_go_first_or_last,
+    priorities_are_refused,
+    quorum_queues_have_a_largest_priority,
+)
 from tasks_celery.results import find_store, first_url, store_url
 from tasks_celery.task import name_of
-from tasks_celery.twin import TwinBackend, registered, twin_of
+from tasks_celery.twin import TwinBackend, refuse_clashes, registered
 
 Check = Callable[[TwinBackend], CheckMessage | None]
 
@@ -36,6 +42,9 @@ def check_backend(backend: TwinBackend) -> list[CheckMessage]:
         json_is_refused,
         names_are_taken,
         app_is_not_installed,
+        priorities_are_refused,
+        plain_tasks_go_first_or_last,
+        quorum_queues_have_a_largest_priority,
     )
     return [message for check in checks if (message := check(backend)) is not None]
 
@@ -133,11 +142,10 @@ def json_is_refused(backend: TwinBackend) -> CheckMessage | None:
 
 def names_are_taken(backend: TwinBackend) -> CheckMessage | None:
     for task in registered().values():
-        if name_of(task) in backend.app.tasks:
-            try:
-                twin_of(task, backend.app)
-            except TaskNameClash as error:
-                return Error(str(error), hint="Two tasks of one name cannot both run.", id="tasks_celery.E003")
+        try:
+            refuse_clashes(task, backend.app)
+        except TaskNameClash as error:
+            return Error(str(error), hint="Two tasks of one name cannot both run.", id="tasks_celery.E003")
     return None
 
 
@@ -154,7 +162,7 @@ def app_is_not_installed(backend: TwinBackend) -> CheckMessage | None:
 
 def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Return the messages about the project as a whole."""
-    return list(hidden_celery_tasks())
+    return [*hidden_celery_tasks(), *options_are_left_out()]
 
 
 def hidden_celery_tasks() -> Iterator[CheckMessage]:

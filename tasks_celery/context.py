@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.utils import translation
@@ -37,7 +37,8 @@ class Context:
 
     def as_dict(self) -> dict[str, str]:
         """Return the facts that are known, as JSON can carry them."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        facts = {"user": self.user, "request_id": self.request_id, "language": self.language}
+        return {name: value for name, value in facts.items() if value is not None}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any] | None) -> Context:

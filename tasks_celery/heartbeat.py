@@ -1,8 +1,8 @@
-"""Worker's main process and beat. What goes on beside the tasks: the worker's lease is renewed, and the sweeper looks.
+"""Worker's main process and beat. What goes on beside the tasks: the worker's lease is renewed, mover and sweeper look.
 
 In threads, for a lease must be renewed while a solo worker runs a task or a broker is away; that one is the operating
 system's also under gevent, where a greenlet may compute for longer than a lease lasts. A thread for each: a broker that
-does not answer holds up the sweeper, and not the lease.
+does not answer holds up mover and sweeper, and not the lease; and what is due waits for no sweeper.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from tasks_celery.compat import task_backends
 from tasks_celery.discovery import discover
 from tasks_celery.exceptions import StoreError
 from tasks_celery.leases import begin_lease, end_lease
+from tasks_celery.mover import Mover
+from tasks_celery.options import Options
 from tasks_celery.realthread import Repeated
 from tasks_celery.results import Results, find_store
 from tasks_celery.stores import Store
+from tasks_celery.stores.nowhere import Nowhere
 from tasks_celery.sweeper import Sweeper
 from tasks_celery.twin import TwinBackend
 
@@ -28,6 +31,9 @@ logger = logging.getLogger("tasks_celery")
 
 #: How often a lease is renewed before it would lapse.
 RENEWALS = 3
+
+#: How many seconds the mover leaves a store alone that did not answer, at least.
+MISFORTUNE = 1.0
 
 
 class Heartbeat:
@@ -38,25 +44,40 @@ class Heartbeat:
         self._lease = ""
         self._threads: list[Repeated] = []
         self._is_away = False
+        self._is_unmoved = False
 
     def begin_lease(self, lease: str) -> None:
         """Take the lease that the attempts of this worker run under: before its processes are forked."""
         self._lease = lease
         self._renew(self._store(""))
 
-    def renew_and_sweep(self) -> None:
+    def begin(self) -> None:
         """Start the threads: after the first processes were forked."""
-        settings = self._backend.settings
         if self._lease:
-            store = self._store("lease")
-            every = settings.lease / RENEWALS
-            self._threads.append(Repeated(lambda: self._renew(store), every=every, name="tasks_celery.lease"))
-        if settings.sweep_every is not None:
-            sweeper = Sweeper(self._backend, Results(app=self._backend.app, store=self._store("sweeper")))
-            every = settings.sweep_every
-            self._threads.append(
-                Repeated(lambda: self._sweep(sweeper, every), every=every, name="tasks_celery.sweeper", real=False)
-            )
+            self._begin_to_renew(self._store("lease"))
+        # Where a project keeps no records, nothing can be lost or due.
+        if isinstance(self._store(""), Nowhere):
+            return
+        if self._settings.sweep_every is not None:
+            self._begin_to_sweep(self._store("sweeper"), self._settings.sweep_every)
+        if self._settings.move_every is not None:
+            self._begin_to_move(self._store("mover"), self._settings.move_every)
+
+    def _begin_to_renew(self, store: Store) -> None:
+        every = self._settings.lease / RENEWALS
+        self._threads.append(Repeated(lambda: self._renew(store), every=every, name="tasks_celery.lease"))
+
+    def _begin_to_sweep(self, store: Store, every: float) -> None:
+        sweeper = Sweeper(self._backend, Results(app=self._backend.app, store=store))
+        self._threads.append(
+            Repeated(lambda: self._sweep(sweeper, every), every=every, name="tasks_celery.sweeper", real=False)
+        )
+
+    def _begin_to_move(self, store: Store, every: float) -> None:
+        mover = Mover(self._backend, store)
+        self._threads.append(
+            Repeated(lambda: self._move(mover, every), every=every, name="tasks_celery.mover", real=False)
+        )
 
     def stop(self) -> None:
         """Give the lease back: what this worker has not ended, another may begin at once."""
@@ -69,11 +90,15 @@ class Heartbeat:
                 logger.warning("The lease of this worker could not be given back, and lapses", exc_info=True)
 
     def _store(self, owner: str) -> Store:
-        return find_store(self._backend.app, self._backend.settings, owner=owner)
+        return find_store(self._backend.app, self._settings, owner=owner)
+
+    @property
+    def _settings(self) -> Options:
+        return self._backend.settings
 
     def _renew(self, store: Store) -> None:
         try:
-            store.hold(self._lease, self._lease, seconds=self._backend.settings.lease)
+            store.hold(self._lease, self._lease, seconds=self._settings.lease)
         except StoreError as error:
             if not self._is_away:
                 logger.warning("The lease of this worker cannot be renewed, and is tried again: %s", error)
@@ -85,13 +110,29 @@ class Heartbeat:
 
     def _sweep(self, sweeper: Sweeper, every: float) -> None:
         try:
-            sweeper.look_if_alone(seconds=max(3 * every, self._backend.settings.lease))
+            sweeper.look_if_alone(seconds=max(3 * every, self._settings.lease))
         except StoreError as error:
             logger.warning("The sweeper could not look, and will again: %s", error)
         except Exception:
             logger.exception("The sweeper stopped in the middle, and will look again")
         finally:
             connections.close_all()
+
+    def _move(self, mover: Mover, every: float) -> float:
+        try:
+            wait = mover.look_when_due(every=every)
+        except StoreError as error:
+            if not self._is_unmoved:
+                logger.warning("The mover cannot look for tasks that are due, and tries again: %s", error)
+            self._is_unmoved = True
+        except Exception:
+            logger.exception("The mover stopped in the middle, and will look again")
+        else:
+            self._is_unmoved = False
+            # The connection stays: a database is not to be connected to twice a second.
+            return wait
+        connections.close_all()
+        return max(every, MISFORTUNE)
 
 
 _heartbeats: list[Heartbeat] = []
@@ -129,7 +170,7 @@ def _on_worker_init(sender: Any, **kwargs: Any) -> None:
 
 def _on_worker_ready(sender: Any, **kwargs: Any) -> None:
     for heartbeat in _heartbeats:
-        heartbeat.renew_and_sweep()
+        heartbeat.begin()
 
 
 def _on_worker_shutdown(sender: Any, **kwargs: Any) -> None:
@@ -142,4 +183,4 @@ def _on_worker_shutdown(sender: Any, **kwargs: Any) -> None:
 def _on_beat_init(sender: Any, **kwargs: Any) -> None:
     discover()  # the tasks say how they are to be acknowledged
     for backend in stores_apart():
-        Heartbeat(backend).renew_and_sweep()
+        Heartbeat(backend).begin()

@@ -1,116 +1,40 @@
-"""Web process. A TaskResult becomes the Message that Celery sends. Pure: nothing is read, nothing is sent.
+"""Both. What of a record travels with its message, beside the arguments. Pure: nothing is read, nothing is sent.
 
-The facts that the worker needs also travel in one header, so that starting needs no read and a record
-that was lost can be made again.
+The facts that the worker needs go in one header, so that starting needs no read and a record that was lost can be made again.
 """
 
 from __future__ import annotations
 
 import json
-from bisect import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 from kombu.utils import json as kombu_json
 
-from tasks_celery.compat import TASK_MAX_PRIORITY, AnyResult
-from tasks_celery.moments import to_aware, to_text
+from tasks_celery.moments import to_text
+from tasks_celery.stores.base import Record
 
 HEADER = "tasks_celery"
 
-Order = Literal["lowest first", "highest first", "none"]
+
+def facts_of(record: Record) -> dict[str, Any]:
+    """Return what the worker is told about a task beside its arguments, as JSON can carry it."""
+    facts = {
+        "alias": record.alias,
+        "path": record.path,
+        "queue": record.queue_name,
+        "priority": record.priority,
+        "run_after": to_text(record.run_after),
+        "enqueued_at": to_text(record.enqueued_at),
+        "context": dict(record.context),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
-#: The lists that kombu keeps for a queue on Redis, unless `priority_steps` says otherwise.
-REDIS_STEPS = (0, 3, 6, 9)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """How a broker orders messages: the numbers that it tells apart, which end goes first, where 0 of Django lies.
-
-    On Redis the lowest number goes first and a message without one counts as 0
-    (https://docs.celeryq.dev/en/stable/userguide/routing.html#redis-message-priorities).
-    """
-
-    order: Order
-    steps: Sequence[int]
-    middle: int
-
-    @property
-    def largest(self) -> int:
-        """The largest number that the broker tells apart."""
-        return self.steps[-1] if self.steps else 0
-
-    def place(self, priority: int) -> int:
-        """Return the broker's number for a Django priority of -100 to 100.
-
-        0 is the middle, and anything else at least one step away from it, where there is one.
-        """
-        if not priority or not self.steps:
-            return self.middle
-        last = len(self.steps) - 1
-        here = max(bisect(self.steps, self.middle) - 1, 0)
-        end = 0 if (priority > 0) == (self.order == "lowest first") else last
-        away = ceil(abs(priority) * abs(end - here) / TASK_MAX_PRIORITY)
-        return self.steps[here + away if end > here else here - away]
-
-
-def scale_for(transport: str, *, default: int | None, largest: int | None, steps: Sequence[int] = REDIS_STEPS) -> Scale:
-    """Return how the broker behind `transport` orders messages.
-
-    `default` is ``task_default_priority`` (what plain Celery tasks of the project get), `largest` the
-    ``x-max-priority`` of the queue, `steps` the ``priority_steps`` of Redis.
-    """
-    if transport in ("redis", "memory"):  # the memory of tests has one line, and takes the number all the same
-        return Scale(
-            order="lowest first", steps=sorted(steps), middle=5 if default is None else min(max(default, 0), 9)
-        )
-    if transport == "amqp" and largest:
-        middle = largest // 2 if default is None else min(max(default, 0), largest)
-        return Scale(order="highest first", steps=range(largest + 1), middle=middle)
-    return Scale(order="none", steps=(), middle=default or 0)
-
-
-def max_priority_of(queue: Any) -> int | None:
-    """Return the ``x-max-priority`` of a queue in CELERY_TASK_QUEUES: a kombu Queue, or a dict of its options."""
-    options = queue if isinstance(queue, Mapping) else getattr(queue, "__dict__", {})
-    return options.get("max_priority") or (options.get("queue_arguments") or {}).get("x-max-priority")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What is handed to Celery for one task."""
-
-    id: str
-    name: str
-    args: list[Any]
-    kwargs: dict[str, Any]
-    queue: str
-    priority: int
-    eta: datetime | None
-    expires: datetime | None = None
-    headers: dict[str, Any] = field(default_factory=dict)
-
-
-def to_message(
-    result: AnyResult, *, name: str, scale: Scale, context: Mapping[str, str], expires: datetime | None = None
-) -> Message:
-    """Return the message for a result that is about to be enqueued."""
-    return Message(
-        id=result.id,
-        name=name,
-        args=result.args,
-        kwargs=result.kwargs,
-        queue=result.task.queue_name,
-        priority=scale.place(result.task.priority),
-        eta=to_aware(result.task.run_after),
-        expires=to_aware(expires),
-        headers={HEADER: facts_of(result, context)},
-    )
+def read_facts(headers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the facts in a message's headers; empty for a message that something else sent."""
+    facts = (headers or {}).get(HEADER)
+    return dict(facts) if isinstance(facts, Mapping) else {}
 
 
 def refuse_marked(value: Any) -> None:
@@ -132,7 +56,7 @@ def refuse_marked(value: Any) -> None:
             refuse_marked(item)
 
 
-#: What of Celery's options for a call a message that is sent again has to carry.
+#: What of Celery's options for a call a message that is sent again, or later, has to carry.
 _KEPT = (
     "link",
     "link_error",
@@ -149,13 +73,14 @@ _KEPT = (
     "time_limit",
     "soft_time_limit",
     "ignore_result",
+    "compression",
 )
 
 
 def kept_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a call's options a message that is sent again has to carry, as JSON can hold it."""
-    kept: dict[str, Any] = in_json({name: options[name] for name in _KEPT if options.get(name) not in (None, [], 0)})
-    return kept
+    asked = {name: options[name] for name in _KEPT if options.get(name) not in (None, [], 0)}
+    return in_json(asked) if asked else {}
 
 
 def kept_of_request(request: Any, *, is_plain: bool) -> dict[str, Any]:
@@ -182,23 +107,3 @@ def kept_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, 
 def in_json(value: Any) -> Any:
     """Return what a value looks like in the JSON of a message, where a date is a dict of kombu's."""
     return json.loads(kombu_json.dumps(value))
-
-
-def facts_of(result: AnyResult, context: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the worker is told about a task beside its arguments, as JSON can carry it."""
-    facts = {
-        "alias": result.backend,
-        "path": result.task.module_path,
-        "queue": result.task.queue_name,
-        "priority": result.task.priority,
-        "run_after": to_text(result.task.run_after),
-        "enqueued_at": to_text(result.enqueued_at),
-        "context": dict(context),
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def read_facts(headers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the facts in a message's headers; empty for a message that something else sent."""
-    facts = (headers or {}).get(HEADER)
-    return dict(facts) if isinstance(facts, Mapping) else {}

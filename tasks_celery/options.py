@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
+
 from tasks_celery.exceptions import OptionsError
 
 #: Where Celery's own URLs lead that records can rest beside its results or messages.
@@ -26,6 +29,11 @@ class Options:
     The sweeper's are seconds too. A worker that has not renewed its `lease` for so long is taken for dead. A task that
     should have reached a worker is given `grace` before its message is taken for lost. Each worker and beat
     looks for such tasks `sweep_every` so often; None leaves it to ``manage.py sweep_tasks``.
+
+    `move_every` is how often, in seconds, each worker and beat looks for tasks that are due (`run_after`); None for never,
+    where other processes do. `delayed_delivery` leaves `run_after` to RabbitMQ where Celery can: for quorum queues
+    and topic exchanges. `enqueue_on_commit` sends as the transaction commits that a task is enqueued in:
+    True for the default database, or the alias of another.
     """
 
     app: str | None = None
@@ -35,14 +43,19 @@ class Options:
     lease: float = 30.0
     grace: float = 60.0
     sweep_every: float | None = 15.0
+    move_every: float | None = 0.5
+    delayed_delivery: bool = False
+    enqueue_on_commit: bool | str = False
 
 
-def parse_options(alias: str, raw: Mapping[str, Any]) -> Options:
+def parse_options(alias: str, raw: Mapping[str, Any], *, beside: Mapping[str, Any] | None = None) -> Options:
     """Return the options of `alias`; keys are upper-case in settings, as Django's are.
 
+    `beside` is what stands beside OPTIONS: ENQUEUE_ON_COMMIT may, where django-tasks had it.
     Raise OptionsError for a key that is not known or a value of the wrong kind, naming it.
     """
     known = {field.name.upper(): field.name for field in fields(Options)}
+    raw = _with_those_beside(alias, raw, beside or {})
     unknown = sorted(set(raw) - set(known), key=str)
     if unknown:
         raise OptionsError(
@@ -52,6 +65,13 @@ def parse_options(alias: str, raw: Mapping[str, Any]) -> Options:
     options = Options(**{known[key]: value for key, value in raw.items()})
     _refuse_wrong_kinds(alias, options)
     return options
+
+
+def _with_those_beside(alias: str, raw: Mapping[str, Any], beside: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = {name: beside[name] for name in ("ENQUEUE_ON_COMMIT",) if name in beside}
+    for name in set(found) & set(raw):
+        raise OptionsError(f"TASKS[{alias!r}] has {name} twice: in OPTIONS and beside it. Leave one of them out.")
+    return {**raw, **found}
 
 
 def _refuse_wrong_kinds(alias: str, options: Options) -> None:
@@ -64,11 +84,25 @@ def _refuse_wrong_kinds(alias: str, options: Options) -> None:
     for name in ("timeout", "lease", "grace"):
         if not _is_duration(getattr(options, name)):
             raise _wrong(alias, name, getattr(options, name), "a number of seconds above 0")
-    if options.sweep_every is not None and not _is_duration(options.sweep_every):
-        raise _wrong(alias, "sweep_every", options.sweep_every, "a number of seconds above 0, or None for never")
+    for name in ("sweep_every", "move_every"):
+        value = getattr(options, name)
+        if value is not None and not _is_duration(value):
+            raise _wrong(alias, name, value, "a number of seconds above 0, or None for never")
+    if not isinstance(options.delayed_delivery, bool):
+        raise _wrong(alias, "delayed_delivery", options.delayed_delivery, "True or False")
+    if not isinstance(options.enqueue_on_commit, bool) and options.enqueue_on_commit not in database_aliases():
+        known = ", ".join(map(repr, database_aliases()))
+        raise _wrong(
+            alias, "enqueue_on_commit", options.enqueue_on_commit, f"True, False, or one of DATABASES: {known}"
+        )
     if options.results and options.results.partition(":")[0] not in STORE_SCHEMES:
         schemes = ", ".join(f"{scheme}://" for scheme in STORE_SCHEMES)
         raise _wrong(alias, "results", options.results.partition(":")[0], f"a URL that starts with one of {schemes}")
+
+
+def database_aliases() -> list[str]:
+    """Return the aliases of DATABASES; Django has a default one where the project names none."""
+    return sorted({DEFAULT_DB_ALIAS, *settings.DATABASES})
 
 
 def _is_duration(value: object) -> bool:

@@ -33,11 +33,12 @@ def make_lock() -> threading.Lock:
 class Repeated:
     """Calls a function again and again in a thread of its own, until it is stopped.
 
+    `every` is how many seconds it waits before each call, but for those before which the last call has said a number.
     The thread is the operating system's, or, with `real` False, a greenlet where threads are: for what sends messages and
     signals, whose clients belong to the greenlets' hub. What the function raises ends the thread.
     """
 
-    def __init__(self, step: Callable[[], None], *, every: float, name: str, real: bool = True) -> None:
+    def __init__(self, step: Callable[[], float | None], *, every: float, name: str, real: bool = True) -> None:
         self._step = step
         self._every = every
         self._stopped = make_lock() if real else threading.Lock()
@@ -53,8 +54,10 @@ class Repeated:
             self._stopped.release()
 
     def _repeat(self) -> None:
-        while not self._stopped.acquire(timeout=self._every):
-            self._step()
+        wait = self._every
+        while not self._stopped.acquire(timeout=wait):
+            said = self._step()
+            wait = self._every if said is None else said
         self._stopped.release()
 
 

@@ -18,17 +18,22 @@ from django.conf import settings
 
 from tasks_celery import moments
 from tasks_celery.celery_results import from_celery
-from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
+from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus, task_backends
 from tasks_celery.exceptions import OptionsError, StoreError
 from tasks_celery.options import CELERY_SCHEMES, Options
+from tasks_celery.remembered import remembered
 from tasks_celery.stores import Attempt, Error, Outcome, Record, Store, open_store
 from tasks_celery.stores.base import claimed, settled
 from tasks_celery.stores.nowhere import NOWHERE
 
 logger = logging.getLogger("tasks_celery")
 
+
 #: Seconds that a worker waits before it asks a store again, each time: a restart of Redis takes less than all of them.
 PAUSES = (0.5, 1.0, 2.0, 4.0)
+
+#: Seconds that a task is kept beyond its time at least, while its message is still to be sent: a week.
+HELD_FOR = 7 * 24 * 3600.0
 
 
 def store_url(app: Celery, options: Options) -> str | None:
@@ -68,6 +73,10 @@ def find_store(app: Celery, options: Options, *, owner: str = "") -> Store:
 
     `owner` is for a thread that needs one apart, see `open_store`.
     """
+    return remembered(app, ("store", options, owner), lambda: _open_store(app, options, owner))
+
+
+def _open_store(app: Celery, options: Options, owner: str) -> Store:
     url = store_url(app, options)
     if url is None:
         return NOWHERE
@@ -90,9 +99,9 @@ class Results:
     store: Store
     timeout: float = 5.0
 
-    def ready(self, record: Record) -> None:
-        """Keep the record of a task that is about to be sent."""
-        self.store.create(record, lifetime=self.lifetime(record))
+    def ready(self, record: Record) -> str | None:
+        """Keep the record of a task that is about to be sent; return who has its unique key, if another does."""
+        return self.store.create(record, lifetime=self.lifetime(record))
 
     def undo(self, record: Record) -> None:
         """Forget the record of a task that could not be sent; one that a worker has claimed stays."""
@@ -124,12 +133,17 @@ class Results:
         return self.store.get(result_id) or from_celery(self.app, result_id, timeout=self.timeout)
 
     def lifetime(self, record: Record) -> float | None:
-        """Return how many seconds a record is kept: `result_expires` from its last change or its due time."""
-        expires = self.app.conf.result_expires
+        """Return how many seconds a record is kept: `result_expires` from its last change or its due time.
+
+        A task that is held is nothing but its record, and is kept for longer: its broker may be away when it is due.
+        """
+        expires = remembered(self.app, "result_expires", lambda: self.app.conf.result_expires)
         seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
         due = moments.to_aware(record.run_after)
         wait = (due - datetime.now(UTC)).total_seconds() if due else 0
-        return max(wait, 0) + seconds if seconds else None
+        if not seconds:
+            return None
+        return max(wait, 0) + (max(seconds, HELD_FOR) if record.held else seconds)
 
 
 def _asked(ask: Callable[[], Record | None], pauses: Sequence[float]) -> Record | None:
@@ -141,6 +155,26 @@ def _asked(ask: Callable[[], Record | None], pauses: Sequence[float]) -> Record 
             logger.warning("The store of task results is asked again in %g s: %s", pause, error)
             time.sleep(pause)
     return ask()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeleryTaskResult(TaskResult):  # type: ignore[misc,type-arg]  # its stub does not know that it is frozen
+    """Django's TaskResult, of a task that can be cancelled. Its arguments have to be JSON values already."""
+
+    def __post_init__(self) -> None:
+        """Leave the arguments as they are, which Django's own would normalise once more."""
+
+    def cancel(self, *, terminate: bool = False) -> bool:
+        """Cancel the task; see `CeleryBackend.cancel`. `refresh` tells what became of it."""
+        return bool(_backend(self).cancel(self, terminate=terminate))
+
+    async def acancel(self, *, terminate: bool = False) -> bool:
+        """Cancel the task; see `CeleryBackend.cancel`."""
+        return bool(await _backend(self).acancel(self, terminate=terminate))
+
+
+def _backend(result: AnyResult) -> Any:
+    return task_backends[result.backend]
 
 
 def record_of(result: AnyResult, *, name: str, context: Mapping[str, str], expires: datetime | None = None) -> Record:
@@ -164,7 +198,7 @@ def record_of(result: AnyResult, *, name: str, context: Mapping[str, str], expir
 
 def to_result(record: Record, task: AnyTask) -> AnyResult:
     """Return the TaskResult that a record stands for; its task is `task` as it was when enqueued."""
-    result: AnyResult = TaskResult(
+    result: AnyResult = CeleryTaskResult(
         task=as_enqueued(task, record),
         id=record.id,
         status=TaskResultStatus[record.status],

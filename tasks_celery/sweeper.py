@@ -9,9 +9,10 @@ again or ended, as the task's `acks_late` says. Several sweepers do no harm to e
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from celery.exceptions import TaskRevokedError
 from django.utils import timezone
 
 from tasks_celery import publish
-from tasks_celery.compat import task_backends
+from tasks_celery.aliases import backend_of, by_backend
 from tasks_celery.exceptions import EnqueueError
 from tasks_celery.results import Results, error_of
 from tasks_celery.stores import Outcome, Record
@@ -86,7 +87,7 @@ class Sweeper:
         settled = [after for record in sure if (after := self._settle_abandoned(record)) is not None]
         again = [record for record in settled if record.status == "READY"]
         return Found(
-            resent=sum(map(self._send_again, [*again, *self._lost_messages()])),
+            resent=self._send_again([*again, *self._lost_messages()]),
             lost=len(settled) - len(again),
             expired=expired,
             suspected=len(self._suspects),
@@ -159,18 +160,27 @@ class Sweeper:
             logger.warning("The sweeper could not ask the broker for the length of %r", queue, exc_info=True)
             return otherwise
 
-    def _send_again(self, record: Record) -> bool:
+    def _send_again(self, records: Iterable[Record]) -> int:
+        """Send the messages of tasks once more, and return how many of them the broker took."""
+        noted = [record for record in records if self._note_resent(record)]
+        # At the end, in any order, what did not go before: one that the broker never takes must not hold up the others.
+        noted.sort(key=lambda record: random.random() if record.resent else -1)  # noqa: S311
+        sent = {
+            record.id
+            for backend, theirs in by_backend(noted, otherwise=self._backend)
+            for record in publish.send_kept(backend, theirs)
+        }
+        for record in noted:
+            if record.id in sent:
+                logger.warning("Task id=%s waited without a message, and was sent again", record.id)
+            else:
+                logger.error("Task id=%s could not be sent again, and will be tried once more", record.id)
+        return len(sent)
+
+    def _note_resent(self, record: Record) -> bool:
         grace = self._backend.settings.grace * 2 ** min(record.resent, DOUBLINGS)
         due = timezone.now() + timedelta(seconds=grace)
-        if not self._results.store.resend(record, due=due, lifetime=self._results.lifetime(record)):
-            return False
-        try:
-            publish.send_again(self._backend_of(record), record)
-        except EnqueueError:
-            logger.exception("Task id=%s could not be sent again; the next try is due %s", record.id, _shown(due))
-            return False
-        logger.warning("Task id=%s waited without a message, and was sent again", record.id)
-        return True
+        return self._results.store.resend(record, due=due, lifetime=self._results.lifetime(record))
 
     # --- shared
 
@@ -180,10 +190,5 @@ class Sweeper:
             announce_finished(self._backend_of(record), settled)
         return settled
 
-    def _backend_of(self, record: Record) -> Any:
-        known = record.alias in task_backends.settings and hasattr(task_backends[record.alias], "twin_class")
-        return task_backends[record.alias] if known else self._backend
-
-
-def _shown(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
+    def _backend_of(self, record: Record) -> TwinBackend:
+        return backend_of(record.alias, otherwise=self._backend)

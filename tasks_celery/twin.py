@@ -18,7 +18,7 @@ from celery.result import AsyncResult, EagerResult
 from celery.utils.functional import head_from_fun
 from django.utils.module_loading import import_string
 
-from tasks_celery import coroutines
+from tasks_celery import attempt
 from tasks_celery.compat import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_PRIORITY,
@@ -26,15 +26,15 @@ from tasks_celery.compat import (
     AnyResult,
     AnyTask,
     Task,
-    TaskContext,
     task_backends,
 )
 from tasks_celery.exceptions import TaskNameClash
-from tasks_celery.message import Scale, read_facts
+from tasks_celery.message import read_facts
 from tasks_celery.options import Options
+from tasks_celery.priority import Scale
 from tasks_celery.results import Results
-from tasks_celery.stores import Record
-from tasks_celery.task import CeleryTask, name_of
+from tasks_celery.stores import Record, Store
+from tasks_celery.task import CeleryTask, name_of, names_of
 
 logger = logging.getLogger("tasks_celery")
 
@@ -62,6 +62,8 @@ class TwinBackend(Protocol):
 
     def scale_of(self, queue_name: str | None) -> Scale: ...
 
+    def validate_task(self, task: AnyTask) -> None: ...
+
     def run(self, twin: Twin, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any: ...
 
     def finished(self, twin: Twin) -> None: ...
@@ -79,9 +81,10 @@ class TwinBackend(Protocol):
 
 @dataclass(slots=True)
 class Run:
-    """The attempt that a twin runs: its result, and its record once it has ended."""
+    """The attempt that a twin runs: its result, where its record rests, and that once it has ended."""
 
     result: AnyResult
+    store: Store
     settled: bool = False
     finished: Record | None = None
 
@@ -135,47 +138,72 @@ def twin_of(task: AnyTask, app: Celery) -> Twin:
     name = name_of(task)
     found = app.tasks[name]
     if not isinstance(found, Twin):
-        raise _clash(name, task, f"{type(found).__module__}.{type(found).__qualname__}")
+        raise _clash(name, task, _kind_of(found))
     return found
 
 
-#: The Django Task behind each twin of this process, the first that was defined under a name.
+def refuse_clashes(task: AnyTask, app: Celery) -> None:
+    """Raise TaskNameClash where another Celery task of an app has the name of a task, or one of its aliases."""
+    for name in names_of(task):
+        found = app.tasks.get(name)
+        if not isinstance(found, Twin | None):
+            raise _clash(name, task, _kind_of(found))
+
+
+def _kind_of(found: object) -> str:
+    return f"{type(found).__module__}.{type(found).__qualname__}"
+
+
+#: The Django Task behind each twin of this process, by each of its names; the first that was defined under a name.
 _tasks: dict[str, AnyTask] = {}
 
 
 def register(task: AnyTask) -> bool:
     """Give a task its twin in every Celery app, those of the future included; False if it has one.
 
-    The copies that `using` makes share the twin of the first. Raise TaskNameClash where another
-    function or another Celery task has the name.
+    The twin is known by the task's aliases too. The copies that `using` makes share the twin of the first. Raise
+    TaskNameClash where another function or another Celery task has one of the names.
     """
-    name = name_of(task)
+    name, names = name_of(task), names_of(task)
     known = _tasks.get(name)
     if known is not None and known.func is task.func:
         return False
-    if known is not None and known.module_path != task.module_path:
-        raise _clash(name, task, known.module_path)
-    _tasks[name] = task
+    for each in names:
+        _refuse_taken(each, task)
     if known is None:
         _state.connect_on_app_finalize(functools.partial(_add_twin, name))
+    _tasks.update(dict.fromkeys(names, task))
     for app in list(_state._get_active_apps()):  # type: ignore[attr-defined]
         if app.finalized:
             with app._finalize_mutex:
                 _add_twin(name, app)
-            twin_of(task, app)
+            refuse_clashes(task, app)
     return True
+
+
+def _refuse_taken(name: str, task: AnyTask) -> None:
+    known = _tasks.get(name)
+    if known is not None and (known.module_path, name_of(known)) != (task.module_path, name_of(task)):
+        raise _clash(name, task, known.module_path)
 
 
 def _add_twin(name: str, app: Any) -> None:
     task = _tasks[name]
-    if not isinstance(app._tasks.get(name), Twin | None):
-        # Not an error yet: raised here, where Celery finishes an app, it would keep other tasks out of it.
-        # `twin_of` says it to who uses the task, and the checks to everybody.
-        logger.error("%s", _clash(name, task, f"of {app._tasks[name].__module__}"))
-        return
-    app._tasks.pop(name, None)  # a module that was loaded again brings its new function
-    options = task.options.for_celery() if isinstance(task, CeleryTask) else {}
-    app._task_from_fun(
+    names = []
+    for each in names_of(task):
+        if isinstance(app._tasks.get(each), Twin | None):
+            app._tasks.pop(each, None)  # a module that was loaded again brings its new function
+            names.append(each)
+        else:
+            # Not an error yet: raised here, where Celery finishes an app, it would keep other tasks out of it.
+            # `twin_of` says it to who uses the task, and the checks to everybody.
+            logger.error("%s", _clash(each, task, f"of {app._tasks[each].__module__}"))
+    if name in names:
+        _make_twin(name, names, task, app)
+
+
+def _make_twin(name: str, names: Sequence[str], task: AnyTask, app: Any) -> None:
+    twin = app._task_from_fun(
         _body(task),
         name=name,
         base=Twin,
@@ -183,24 +211,31 @@ def _add_twin(name: str, app: Any) -> None:
         django_task=task,
         # The real function's arguments, so that `.delay()` refuses wrong ones as it always did.
         __header__=staticmethod(head_from_fun(task.func, bound=task.takes_context)),
-        **options,
+        **(task.options.for_celery() if isinstance(task, CeleryTask) else {}),
     )
+    for each in names:  # its own name last, for the last is what a worker logs (celery/app/trace.py, build_tracer)
+        app._tasks.pop(each, None)
+        app._tasks[each] = twin
 
 
 def _body(task: AnyTask) -> Callable[..., Any]:
     @functools.wraps(task.func)
     def run(twin: Twin, /, *args: Any, **kwargs: Any) -> Any:
         current = twin.current_run
-        given = (TaskContext(task_result=current.result),) if task.takes_context and current else ()
-        return coroutines.call(task, *given, *args, **kwargs)
+        if task.takes_context and current:
+            args = (attempt.CeleryTaskContext(task_result=current.result, store=current.store), *args)
+        return attempt.run(twin, task, args, kwargs)
 
     return run
 
 
 def _clash(name: str, task: AnyTask, other: str) -> TaskNameClash:
+    advice = "give the Django task a name of its own: @task(name='…')"
+    if name != name_of(task):
+        advice = "take it out of its aliases"
     return TaskNameClash(
         f"The Django task {task.module_path} and the Celery task {other} both have the name {name!r}. "
-        "Remove one of them, or give the Django task a name of its own: @task(name='…')."
+        f"Remove one of them, or {advice}."
     )
 
 

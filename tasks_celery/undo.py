@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import uuid4
 
 from django.utils import timezone
@@ -17,35 +20,75 @@ from tasks_celery.broker import Unanswered, timed_out
 from tasks_celery.exceptions import EnqueueError, StoreError
 from tasks_celery.results import Results, error_of
 from tasks_celery.stores import Outcome, Record, Store
+from tasks_celery.stores.base import AnswerMissing
 from tasks_celery.stores.nowhere import NOWHERE
 
 logger = logging.getLogger("tasks_celery")
 
-#: Records that nobody must find, by their stores: the newest of those that this process could not discard.
-_doubtful: deque[tuple[Store, str]] = deque(maxlen=1_000)
+#: Seconds that a record which forbids a late message is kept, where it was refused long before.
+LIFETIME = 86_400.0
 
 
-def keep(results: Results, record: Record) -> None:
-    """Keep the record of a task that is about to be sent; raise StoreError."""
+class _Doubt(NamedTuple):
+    """A record that nobody must find READY: it is to be discarded, or settled by `outcome` where its message may be there."""
+
+    store: Store
+    result_id: str
+    outcome: Outcome | None = None
+
+
+#: The newest of what this process could not bring in order yet.
+_doubtful: deque[_Doubt] = deque(maxlen=1_000)
+
+
+def keep(results: Results, record: Record) -> str | None:
+    """Keep the record of a task that is about to be sent, and return who has its unique key; raise StoreError."""
     try:
-        results.ready(record)
+        return results.ready(record)
     except StoreError as error:
         if timed_out(error):
-            _doubtful.append((results.store, record.id))
+            _doubtful.append(_Doubt(results.store, record.id))
         raise
 
 
-def discard_doubtful(store: Store) -> None:
-    """Discard what a store that answers again may have kept of tasks that were refused."""
+def keep_many(results: Results, records: Sequence[Record]) -> list[str | None]:
+    """Keep the records of tasks that are about to be sent, and return who has their unique keys; raise StoreError."""
+    try:
+        return results.store.create_many(records, lifetimes=[results.lifetime(record) for record in records])
+    except StoreError:
+        # Some may have been kept, and none is sent.
+        for record in records:
+            if not _discard(results.store, record.id):
+                _doubtful.extend(_Doubt(results.store, each.id) for each in records)
+                break
+        raise
+
+
+def settle_doubts(store: Store) -> None:
+    """Bring in order what a store that answers again may have kept of tasks that were refused."""
     for _ in range(len(_doubtful)):
         try:
-            which, result_id = _doubtful.popleft()
+            doubt = _doubtful.popleft()
         except IndexError:  # another thread was faster
             return
-        if which is not store:
-            _doubtful.append((which, result_id))
-        elif not _discard(store, result_id):
+        if doubt.store is not store:
+            _doubtful.append(doubt)
+        elif not _settle(doubt):
             return
+
+
+def _settle(doubt: _Doubt) -> bool:
+    try:
+        record = doubt.store.get(doubt.result_id) if doubt.outcome else None
+        if record is None:
+            doubt.store.discard(doubt.result_id)
+        elif doubt.outcome:
+            doubt.store.settle(record, doubt.outcome, lifetime=LIFETIME)
+    except StoreError:
+        logger.warning("Task id=%s was refused, and its record is still to be removed", doubt.result_id, exc_info=True)
+        _doubtful.append(doubt)
+        return False
+    return True
 
 
 def take_back(results: Results, record: Record, error: Exception) -> EnqueueError | None:
@@ -53,46 +96,85 @@ def take_back(results: Results, record: Record, error: Exception) -> EnqueueErro
 
     None where it was sent after all: a worker has begun it.
     """
-    if not isinstance(error, Unanswered):
+    if not isinstance(error, Unanswered | AnswerMissing):
         gone = _discard(results.store, record.id)
-        return _refusal(
+        return refusal(
             record, error, "Nothing was stored." if gone else "Its record could not be removed: it may still be run."
         )
     if results.store is NOWHERE:
-        return _refusal(record, error, "It may have the message all the same: the task may still be run.")
+        return refusal(record, error, "It may have the message all the same: the task may still be run.")
     return _forbid(results, record, error)
 
 
-def _forbid(results: Results, record: Record, error: Exception) -> EnqueueError | None:
-    refusal = _refusal(record, error, "Should it deliver the message after all, it is not run: its record is FAILED.")
-    refusal.__cause__ = error
-    outcome = Outcome(
+@dataclass(slots=True)
+class Left:
+    """What is left of several tasks that were taken back, by their ids: what a worker has `begun`, and what may yet be run."""
+
+    begun: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+
+
+def take_back_many(results: Results, kept: Sequence[Record], doubtful: Sequence[Record], error: Exception) -> Left:
+    """Take back the records of tasks that were not sent, and forbid to run those whose messages may yet arrive.
+
+    A store that does not answer is asked once, not for each of them.
+    """
+    left = Left(unknown={record.id for record in (*kept, *doubtful)})
+    for number, record in enumerate(kept, 1):
+        if not _discard(results.store, record.id):
+            _doubt_all(results.store, kept[number:], doubtful, error)
+            return left
+        left.unknown.discard(record.id)
+    for number, record in enumerate(doubtful if results.store is not NOWHERE else (), 1):
+        refused = _forbid(results, record, error)
+        if refused is not None and refused.__cause__ is not error:
+            _doubt_all(results.store, (), doubtful[number:], error)
+            return left
+        left.unknown.discard(record.id)
+        if refused is None:
+            left.begun.add(record.id)
+    return left
+
+
+def _doubt_all(store: Store, kept: Sequence[Record], doubtful: Sequence[Record], error: Exception) -> None:
+    _doubtful.extend(_Doubt(store, record.id) for record in kept)
+    _doubtful.extend(_Doubt(store, record.id, _ended(_forbidden(record, error))) for record in doubtful)
+
+
+def _forbidden(record: Record, error: Exception) -> EnqueueError:
+    refused = refusal(record, error, "Should it deliver the message after all, it is not run: its record is FAILED.")
+    refused.__cause__ = error
+    return refused
+
+
+def _ended(refused: EnqueueError) -> Outcome:
+    return Outcome(
         status="FAILED",
         at=timezone.now(),
         token=uuid4().hex,
         worker_id=uuid4().hex,  # nobody's: a task that a worker has begun is the worker's to end
-        error=error_of(refusal),
+        error=error_of(refused),
     )
+
+
+def _forbid(results: Results, record: Record, error: Exception) -> EnqueueError | None:
+    refused = _forbidden(record, error)
+    outcome = _ended(refused)
     try:
         ended = results.store.settle(record, outcome, lifetime=results.lifetime(record))
     except StoreError:
         logger.exception("Task id=%s may have been sent, and its record could not be changed", record.id)
-        _doubtful.append((results.store, record.id))
-        return _refusal(record, error, "Its record could not be changed: it may still be run.")
-    return refusal if ended is not None else None
+        _doubtful.append(_Doubt(results.store, record.id, outcome))
+        return refusal(record, error, "Its record could not be changed: it may still be run.")
+    return refused if ended is not None else None
 
 
 def _discard(store: Store, result_id: str) -> bool:
-    try:
-        store.discard(result_id)
-    except StoreError:
-        logger.exception("Task id=%s was not sent, and its record could not be removed", result_id)
-        _doubtful.append((store, result_id))
-        return False
-    return True
+    return _settle(_Doubt(store, result_id))
 
 
-def _refusal(record: Record, error: Exception, left: str) -> EnqueueError:
+def refusal(record: Record, error: Exception, left: str) -> EnqueueError:
+    """Return what the caller of `enqueue` is told; `left` says what may be left of the task."""
     return EnqueueError(
         f"The task {record.name} was not enqueued: the broker did not take its message ({error}). "
         f"{left} Check CELERY_BROKER_URL and that the broker runs, then enqueue again."

@@ -47,7 +47,7 @@ def run(backend: TwinBackend, twin: Twin, args: tuple[Any, ...], kwargs: Mapping
     if record is None:
         raise Duplicate(Duplicate.__doc__)
     with restored(Context.from_dict(record.context)):
-        run = twin.current_run = Run(result=to_result(record, twin.django_task))
+        run = twin.current_run = Run(result=to_result(record, twin.django_task), store=results.store)
         announce(task_started, type(backend), run.result)
         return _call(results, twin, record, args, kwargs)
 

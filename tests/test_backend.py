@@ -6,15 +6,17 @@ import asyncio
 import inspect
 import pickle
 import threading
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
 import pytest
 from celery import _state
 from django.test import override_settings
+from django.utils import timezone
 from kombu import Queue
 
-from tasks_celery import CeleryBackend, CeleryTask, OptionsError, task
+from tasks_celery import CeleryBackend, CeleryTask, OptionsError, sender, task
 from tasks_celery.compat import (
     BaseTaskBackend,
     InvalidTask,
@@ -69,10 +71,22 @@ def test_unknown_options_do_not_keep_a_module_of_tasks_from_being_imported() -> 
         assert task(tasks.add.func).priority == 0
 
 
+@pytest.mark.parametrize("odd", ["2100-01-01", 3600, timezone.now], ids=repr)
+def test_a_time_that_is_none_is_refused(odd: Any) -> None:  # contract 41
+    with pytest.raises(InvalidTask, match="must be a datetime or a timedelta"):
+        tasks.add.using(run_after=odd)
+
+
+def test_a_time_may_be_a_timedelta_and_all_else_is_validated_with_it() -> None:
+    assert tasks.add.using(run_after=timedelta(hours=1)).run_after == timedelta(hours=1)
+    with pytest.raises(InvalidTask, match="Queue 'no such' is not valid"):
+        tasks.add.using(run_after=timedelta(hours=1), queue_name="no such")
+    with mock.patch.object(the_backend(), "supports_defer", new=False), pytest.raises(InvalidTask, match="run_after"):
+        tasks.add.using(run_after=timedelta(hours=1))
+
+
 @pytest.mark.parametrize(("flag", "what"), [("supports_async_task", "async"), ("supports_defer", "run_after")])
 def test_a_capability_can_be_taken_away_on_the_instance(flag: str, what: str) -> None:  # contract 47
-    from django.utils import timezone
-
     with mock.patch.object(the_backend(), flag, new=False), pytest.raises(InvalidTask, match=what):
         tasks.add_later.using(run_after=timezone.now())
     assert getattr(the_backend(), flag) is True
@@ -165,7 +179,7 @@ def test_without_a_place_for_records_results_cannot_be_read_and_tasks_are_sent(
         configured(the_app(), **place),
         override_settings(TASKS={"default": {"BACKEND": BACKEND}}),
     ):
-        monkeypatch.setattr(the_app(), "send_task", lambda name, *args, **options: sent.append(options["task_id"]))
+        monkeypatch.setattr(sender, "send", lambda backend, producer, record, **options: sent.append(record.id))
         assert the_backend().supports_get_result is False
         result = tasks.add.enqueue(1)
         assert (result.status, sent) == (TaskResultStatus.READY, [result.id])
@@ -261,7 +275,7 @@ async def test_awaiting_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch)
         going.set()
         assert gone_on.wait(10)
 
-    monkeypatch.setattr(the_app(), "send_task", slow)
+    monkeypatch.setattr(sender, "send", slow)
     enqueueing = asyncio.create_task(tasks.add.aenqueue(1))
     await asyncio.wait_for(asyncio.to_thread(going.wait, 10), 10)
     gone_on.set()

@@ -14,13 +14,20 @@ from django.core import checks as django_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
+from kombu import Queue
 
-from tasks_celery import checks, task
+from tasks_celery import checks, priority_checks, task, twin
 from tasks_celery.compat import task_backends
 from tests.shop import tasks
 from tests.shop.running import a_foreign_task, apps_kept, configured, the_app
 
 BACKEND = "tasks_celery.CeleryBackend"
+MEMORY = {"RESULTS": "memory://"}
+
+
+def quorum(name: str, **options: Any) -> Queue:
+    """Return a queue of its own for each test: Celery writes into what a queue is declared with."""
+    return Queue(name, queue_arguments={"x-queue-type": "quorum"}, **options)
 
 
 def ids_for(options: dict[str, Any] | None = None, **alias: Any) -> list[str]:
@@ -41,6 +48,16 @@ def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     module = types.ModuleType("checked")
     module.app = app
     monkeypatch.setitem(sys.modules, "checked", module)
+    # Of the tasks of other tests some have a priority, and not every broker here has an order.
+    known = set(twin.registered())
+    monkeypatch.setattr(
+        priority_checks,
+        "registered",
+        lambda: {name: each for name, each in twin.registered().items() if name not in known or each is tasks.add},
+    )
+    # Every app has the plain tasks of other tests.
+    others, is_plain = set(the_app().tasks), priority_checks._is_plain
+    monkeypatch.setattr(priority_checks, "_is_plain", lambda name, task: name not in others and is_plain(name, task))
     with apps_kept():
         yield app
     app.close()
@@ -142,6 +159,139 @@ def test_an_app_that_is_not_installed_is_w002() -> None:
     installed = [name for name in settings.INSTALLED_APPS if not name.startswith("tasks_celery")]
     with override_settings(INSTALLED_APPS=[name for name in installed if name != "example.reports"]):
         assert ids_for() == ["tasks_celery.W002"]
+
+
+def test_a_priority_that_the_broker_has_no_order_for_is_w003(project: Celery, registry: None) -> None:
+    (message,) = said_of_a_priority(project, broker_url="sqs://")
+    assert message.id == "tasks_celery.W003"
+    assert "tests.shop.tasks.add has the priority 7" in message.msg
+    assert "Redis or RabbitMQ" in message.hint
+
+
+def test_on_rabbitmq_w003_says_what_to_set_and_for_which_queues(project: Celery, registry: None) -> None:
+    (message,) = said_of_a_priority(project, broker_url="amqp://", task_queues=[Queue("reports", max_priority=10)])
+    assert message.id == "tasks_celery.W003"
+    assert "CELERY_TASK_QUEUE_MAX_PRIORITY = 10" in message.hint
+    assert "(default)" in message.hint
+    assert "406" in message.hint
+
+
+def test_of_a_quorum_queue_w003_says_that_it_has_none(project: Celery, registry: None) -> None:
+    queues = [quorum("reports"), Queue("default", max_priority=10)]
+    (message,) = said_of_a_priority(project, broker_url="amqp://", task_queues=queues)
+    assert message.id == "tasks_celery.W003"
+    assert "'reports' is a quorum queue" in message.hint
+
+
+def test_a_priority_that_the_broker_has_an_order_for_is_right(project: Celery, registry: None) -> None:
+    assert said_of_a_priority(project, broker_url="amqp://", task_queue_max_priority=10) == []
+    assert said_of_a_priority(project, broker_url="redis://") == []
+
+
+def test_the_priority_of_a_task_of_another_alias_is_that_ones_matter(project: Celery, registry: None) -> None:
+    checked = {"BACKEND": BACKEND, "OPTIONS": MEMORY | {"APP": "checked.app"}}
+    with override_settings(TASKS={"default": checked, "other": {"BACKEND": BACKEND}}):
+        task(name="shop.asking", priority=7, backend="other")(tasks.add.func)
+        project.conf.update(task_always_eager=True, broker_url="sqs://")
+        assert task_backends["default"].check() == []
+
+
+def said_of_a_priority(project: Celery, **changes: Any) -> list[Any]:
+    """Return what is said of a project with a task that has a priority, once its app is configured so."""
+    setting = {"BACKEND": BACKEND, "QUEUES": ["default", "reports"], "OPTIONS": MEMORY | {"APP": "checked.app"}}
+    with override_settings(TASKS={"default": setting}):
+        project.conf.broker_url = "memory://"
+        task(name="shop.asking", priority=7)(tasks.add.func)
+        project.conf.update(task_always_eager=True, **changes)
+        return list(task_backends["default"].check())
+
+
+@pytest.mark.parametrize(
+    ("changes", "middle"),
+    [
+        ({"broker_url": "redis://"}, 5),
+        ({"broker_url": "redis://", "task_default_queue": "plain"}, 5),
+        ({"broker_url": "amqp://", "task_queue_max_priority": 4, "task_default_queue": "reports"}, 2),
+    ],
+    ids=str,
+)
+def test_plain_tasks_beside_djangos_without_a_default_priority_are_w004(
+    project: Celery, changes: dict[str, Any], middle: int
+) -> None:
+    a_foreign_task(project, "legacy.clean_up")
+    project.conf.update(task_always_eager=True, **changes)
+    (message,) = said_of_two_queues()
+    assert message.id == "tasks_celery.W004"
+    assert "legacy.clean_up" in message.msg
+    assert "others" not in message.msg
+    assert f"CELERY_TASK_DEFAULT_PRIORITY = {middle}" in message.hint
+    project.conf.task_default_priority = middle
+    assert said_of_two_queues() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"broker_url": "redis://", "task_default_priority": 0},
+        {"broker_url": "amqp://", "task_default_queue": "reports"},
+        {"broker_url": "amqp://", "task_queue_max_priority": 4},
+        {"broker_url": "sqs://"},
+        {"broker_url": "memory://"},
+    ],
+    ids=str,
+)
+def test_plain_tasks_that_no_order_puts_elsewhere_are_right(project: Celery, changes: dict[str, Any]) -> None:
+    a_foreign_task(project, "legacy.clean_up")
+    project.conf.update(task_always_eager=True, **changes)
+    assert said_of_two_queues() == []
+
+
+def test_a_plain_task_with_a_priority_of_its_own_and_those_of_celery_are_right(project: Celery) -> None:
+    project.conf.update(task_always_eager=True, broker_url="redis://")
+    a_foreign_task(project, "legacy.clean_up").priority = 3
+    assert any(name.startswith("celery.") for name in project.tasks)
+    assert said_of_two_queues() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task_queues": [quorum("reports")], "task_queue_max_priority": 10},
+        {"task_queues": [quorum("reports", max_priority=10)]},
+        {"task_queues": {"reports": {"queue_arguments": {"x-queue-type": "quorum", "x-max-priority": 10}}}},
+        {"task_default_queue": "default", "task_default_queue_type": "quorum", "task_queue_max_priority": 10},
+        {"task_create_missing_queue_type": "quorum", "task_queue_max_priority": 10},
+    ],
+    ids=str,
+)
+def test_a_quorum_queue_with_a_largest_priority_is_e010(project: Celery, changes: dict[str, Any]) -> None:
+    project.conf.update(task_always_eager=True, broker_url="amqp://", **changes)
+    (message,) = said_of_two_queues()
+    assert message.id == "tasks_celery.E010"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"broker_url": "amqp://", "task_queues": [quorum("reports")]},
+        {"broker_url": "amqp://", "task_queue_max_priority": 10},
+        {"broker_url": "redis://", "task_default_queue_type": "quorum", "task_queue_max_priority": 10},
+        {
+            "broker_url": "amqp://",
+            "task_queues": [quorum("reports"), Queue("x", max_priority=9)],
+        },
+    ],
+    ids=str,
+)
+def test_a_quorum_queue_without_a_largest_priority_is_right(project: Celery, changes: dict[str, Any]) -> None:
+    project.conf.update(task_always_eager=True, **changes)
+    assert said_of_two_queues() == []
+
+
+def said_of_two_queues() -> list[Any]:
+    setting = {"BACKEND": BACKEND, "QUEUES": ["default", "reports"], "OPTIONS": MEMORY | {"APP": "checked.app"}}
+    with override_settings(TASKS={"default": setting}):
+        return list(task_backends["default"].check())
 
 
 def plain() -> None: ...

@@ -8,29 +8,30 @@ from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
-from celery import Celery
 from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone, translation
 from kombu.exceptions import OperationalError
 
-from tasks_celery import EnqueueError, StoreError, publish
+from tasks_celery import EnqueueError, StoreError
 from tasks_celery.compat import InvalidTask, TaskResult, TaskResultDoesNotExist, TaskResultStatus, task_backends
 from tasks_celery.context import Context, asking
 from tasks_celery.message import HEADER
 from tests.shop import tasks
+from tests.shop.brokers import a_broker_that, a_broker_that_raises, messages
 from tests.shop.running import (
-    apps_kept,
     configured,
     eagerly,
     empty_the_broker,
     listening,
     records_in_redis,
     the_app,
+    the_store,
     waiting,
 )
 
@@ -54,21 +55,6 @@ def _an_empty_broker() -> Iterator[None]:
     empty_the_broker()
     yield
     empty_the_broker()
-
-
-def the_store() -> Any:
-    return task_backends["default"].results.store
-
-
-def messages(queue: str = "default") -> list[Any]:
-    """Take the messages out of a queue."""
-    taken = []
-    with the_app().connection_for_write() as connection, connection.SimpleQueue(queue) as waiting_there:
-        while waiting_there.qsize():
-            message = waiting_there.get(block=False)
-            message.ack()
-            taken.append(message)
-    return taken
 
 
 # --- refusals: nothing is stored, sent or announced
@@ -97,15 +83,16 @@ def test_bytes_that_are_no_text_are_refused() -> None:  # contract 13
 def test_a_message_that_is_not_taken_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     # contract 3
     cause = OperationalError("nobody home") if how == "the broker" else KeyError("no route")
-
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise cause
-
-    monkeypatch.setattr(the_app(), "send_task", refuse)
+    refuse = mock.Mock(side_effect=cause)
+    if how == "the broker":
+        monkeypatch.setattr(the_app().amqp, "send_task_message", refuse)
+    else:
+        monkeypatch.setattr(type(the_app().amqp.router), "route", refuse)
     known = set(the_store()._records)
     with listening() as heard, pytest.raises(EnqueueError, match=r"tests\.shop\.tasks\.add.*not enqueued") as caught:
         tasks.add.enqueue(1)
     assert caught.value.__cause__ is cause
+    assert refuse.call_count == 1
     assert set(the_store()._records) == known
     assert heard == []
 
@@ -116,24 +103,17 @@ def test_a_broker_that_takes_nothing_is_an_enqueue_error_though_the_record_canno
     def away(*args: Any, **kwargs: Any) -> None:
         raise StoreError("away")
 
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise OperationalError("nobody home")
-
-    monkeypatch.setattr(the_app(), "send_task", refuse)
     monkeypatch.setattr(the_store(), "discard", away)
-    with pytest.raises(EnqueueError):
+    with a_broker_that_raises(OperationalError("nobody home")) as tried, pytest.raises(EnqueueError):
         tasks.add.enqueue(1)
-    assert "could not be removed" in caplog.text
+    assert f"Task id={tried[0].id} was refused, and its record is still to be removed" in caplog.text
 
 
-def test_interrupted_sending_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(the_app(), "send_task", interrupt)
+def test_interrupted_sending_leaves_nothing_behind() -> None:
     known = set(the_store()._records)
-    with pytest.raises(KeyboardInterrupt):
+    with a_broker_that_raises(KeyboardInterrupt()) as tried, pytest.raises(KeyboardInterrupt):
         tasks.add.enqueue(1)
+    assert len(tried) == 1
     assert set(the_store()._records) == known
 
 
@@ -165,7 +145,7 @@ async def test_enqueueing_validates_again(how: str) -> None:  # contract 12
 
 def test_a_result_is_ready_and_can_be_read_before_any_worker_has_run() -> None:  # contract 2, 4, 6, 7
     enqueued = tasks.urgent.using(priority=-7, run_after=timezone.now() + timedelta(hours=3)).enqueue()
-    assert type(enqueued) is TaskResult
+    assert isinstance(enqueued, TaskResult)
     assert enqueued.status == TaskResultStatus.READY
     assert (enqueued.started_at, enqueued.finished_at, enqueued.last_attempted_at) == (None, None, None)
     assert (enqueued.errors, enqueued.worker_ids, enqueued.attempts) == ([], [], 0)
@@ -195,14 +175,10 @@ def test_ids_are_short_texts_of_their_own() -> None:  # contract 11
     assert all(isinstance(each, str) and 0 < len(each) < 64 for each in ids)
 
 
-def test_the_record_is_there_before_the_message(monkeypatch: pytest.MonkeyPatch) -> None:  # contract 3
+def test_the_record_is_there_before_the_message() -> None:  # contract 3
     seen: list[str] = []
-
-    def fast_worker(name: str, args: Any, kwargs: Any, task_id: str, **options: Any) -> None:
-        seen.append(the_store().get(task_id).status)
-
-    monkeypatch.setattr(the_app(), "send_task", fast_worker)
-    tasks.add.enqueue(1)
+    with a_broker_that(lambda record: seen.append(the_store().get(record.id).status)):
+        tasks.add.enqueue(1)
     assert seen == ["READY"]
 
 
@@ -254,10 +230,12 @@ def test_without_queues_any_name_goes() -> None:  # contract 45
 )
 def test_what_is_read_equals_what_enqueue_returned_in_every_field(value: Any, keep: Any) -> None:  # contract 4
     with keep():
-        result = tasks.echo.using(run_after=timezone.now() + timedelta(days=2)).enqueue(value, key=value)
-        read = tasks.echo.get_result(result.id)
-    assert read == result
-    args, kwargs, _ = messages("default")[0].decode()
+        result = tasks.echo.enqueue(value, key=value)
+        late = tasks.echo.using(run_after=timezone.now() + timedelta(days=2)).enqueue(value, key=value)
+        for each in (result, late):
+            assert tasks.echo.get_result(each.id) == each
+    (message,) = messages("default")
+    args, kwargs, _ = message.decode()
     assert (args, kwargs) == (result.args, result.kwargs)  # contract 14
 
 
@@ -329,20 +307,6 @@ def test_a_priority_is_always_sent() -> None:  # contract 39
     assert [message.properties["priority"] for message in messages("default")] == [9, 5, 0]
 
 
-@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kathmandu"])
-def test_a_naive_time_is_sent_as_the_local_one_it_is(zone: str) -> None:  # contract 41, 43
-    with override_settings(USE_TZ=False, TIME_ZONE=zone):
-        due = datetime.now() + timedelta(hours=1)  # noqa: DTZ005
-        result = tasks.add.using(run_after=due).enqueue(1)
-        assert timezone.is_naive(result.enqueued_at)
-        assert tasks.add.get_result(result.id) == result
-        assert tasks.add.get_result(result.id).task.run_after == due
-    (message,) = messages("default")
-    eta = datetime.fromisoformat(message.headers["eta"])
-    assert eta.tzinfo is not None
-    assert abs((eta - datetime.now(UTC)).total_seconds() - 3600) < 60
-
-
 @pytest.mark.django_db
 def test_a_task_is_sent_at_once_inside_a_transaction_that_rolls_back() -> None:  # contract 17
     with transaction.atomic():
@@ -351,32 +315,6 @@ def test_a_task_is_sent_at_once_inside_a_transaction_that_rolls_back() -> None: 
         transaction.set_rollback(True)
     assert waiting("default") == 1
     assert tasks.add.get_result(result.id).status == TaskResultStatus.READY
-
-
-def test_the_options_of_the_task_travel_with_it() -> None:
-    tasks.add.enqueue(1)
-    (message,) = messages("default")
-    assert message.headers["ignore_result"] is False
-    assert message.headers["timelimit"] == [None, None]
-    assert message.headers["expires"] is None
-
-
-@pytest.mark.parametrize(
-    ("url", "spared"), [("redis://", True), ("rpc://", False), ("cache+memory://", False), ("disabled://", False)]
-)
-def test_celerys_subscription_to_the_result_is_spared_where_who_waits_for_it_subscribes(url: str, spared: bool) -> None:
-    with apps_kept(), Celery("results", set_as_current=False, backend=url) as app:
-        assert publish._subscribes(app) is spared
-
-
-def test_a_task_whose_subscription_is_spared_still_stores_celerys_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(publish, "_subscribes", lambda app: True)
-    monkeypatch.setattr(the_app().backend, "on_task_call", lambda producer, task_id: asked.append(task_id))
-    tasks.add.enqueue(1)
-    (message,) = messages("default")
-    assert message.headers["ignore_result"] is False
-    assert asked == []
 
 
 def test_who_asked_travels_in_the_header_and_rests_in_the_record() -> None:
@@ -528,98 +466,6 @@ async def test_in_eager_mode_async_tasks_run_inside_a_running_loop() -> None:  #
     with eagerly():
         result = await tasks.add_later.aenqueue(1, 2)
         assert result.return_value == 3
-
-
-# --- Celery's own callers
-
-
-def test_delay_gets_a_record_as_enqueue_does() -> None:
-    with listening() as heard:
-        sent = tasks.echo.celery.delay(1, key=2)
-    result = tasks.echo.get_result(sent.id)
-    assert (result.status, result.args, result.kwargs) == (TaskResultStatus.READY, [1], {"key": 2})
-    assert result.enqueued_at is not None
-    assert [(one.signal, one.id) for one in heard] == [("task_enqueued", sent.id)]
-
-
-def test_delay_refuses_wrong_arguments_as_it_always_did_and_leaves_nothing() -> None:
-    known = set(the_store()._records)
-    with listening() as heard, pytest.raises(TypeError):
-        tasks.add.celery.delay("too", "many", "arguments")
-    assert set(the_store()._records) == known
-    assert heard == []
-
-
-def test_a_delayed_message_that_is_not_taken_raises_what_celery_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise OperationalError("nobody home")
-
-    monkeypatch.setattr(the_app().amqp, "send_task_message", refuse)
-    known = set(the_store()._records)
-    with pytest.raises(OperationalError):
-        tasks.add.celery.apply_async((1,), retry=False)
-    assert set(the_store()._records) == known
-
-
-def test_delay_refuses_what_enqueue_refuses_because_the_worker_could_not_read_it() -> None:
-    known = set(the_store()._records)
-    with pytest.raises(ValueError, match="__type__"):
-        tasks.echo.celery.delay({"__type__": "no such type", "__value__": 1})
-    assert set(the_store()._records) == known
-    assert waiting("default") == 0
-
-
-def test_apply_async_keeps_its_own_id_queue_and_time() -> None:
-    sent = tasks.add.celery.apply_async((1,), task_id="my-own-id", queue="reports", countdown=3600)
-    assert (sent.id, waiting("reports")) == ("my-own-id", 1)
-    result = tasks.add.get_result("my-own-id")
-    assert result.task.queue_name == "reports"
-    assert abs((result.task.run_after - timezone.now()).total_seconds() - 3600) < 60
-
-
-def test_apply_async_takes_what_only_celery_can_carry() -> None:
-    when = datetime(2026, 1, 1, tzinfo=UTC)
-    result = tasks.echo.get_result(tasks.echo.celery.delay(when, {"a": when}).id)
-    assert result.args == [str(when), {"a": str(when)}]
-
-
-@pytest.mark.parametrize("use_tz", [True, False])
-@pytest.mark.parametrize("aware", [True, False])
-def test_a_time_of_apply_async_is_aware_exactly_if_use_tz(use_tz: bool, aware: bool) -> None:  # contract 43
-    eta = datetime.now(UTC) + timedelta(hours=1)
-    with override_settings(USE_TZ=use_tz):
-        sent = tasks.add.celery.apply_async((1,), eta=eta if aware else eta.replace(tzinfo=None))
-        due = tasks.add.get_result(sent.id).task.run_after
-        assert timezone.is_aware(due) is use_tz
-
-
-def test_a_delayed_task_says_the_queue_its_message_went_to() -> None:
-    with configured(the_app(), task_routes={"tests.shop.tasks.add": {"queue": "routed"}}):
-        the_app().amqp.router = the_app().amqp.Router()
-        try:
-            sent = tasks.add.celery.delay(1)
-            assert waiting("routed") == 1
-            assert tasks.add.get_result(sent.id).task.queue_name == "routed"
-        finally:
-            with configured(the_app(), task_routes=None):
-                the_app().amqp.router = the_app().amqp.Router()
-
-
-def test_a_delayed_task_has_the_queue_and_priority_of_its_task() -> None:
-    # One path with `enqueue` (the design's decision 5): what the record says is what was sent.
-    sent = tasks.urgent.celery.delay()
-    task = tasks.urgent.get_result(sent.id).task
-    assert (waiting("reports"), task.queue_name) == (1, "reports")
-    (message,) = messages("reports")
-    assert (message.properties.get("priority"), task.priority) == (0, 50)
-
-
-def test_in_eager_mode_delay_runs_announces_and_keeps_a_record() -> None:
-    with eagerly(), listening() as heard:
-        sent = tasks.add.celery.delay(1, 2)
-    assert sent.get() == 3
-    assert tasks.add.get_result(sent.id).return_value == 3
-    assert [one.signal for one in heard] == ["task_enqueued", "task_started", "task_finished"]
 
 
 def test_an_id_that_nobody_sent_stays_unknown() -> None:

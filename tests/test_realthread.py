@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import sys
 import threading
+import time
 import types
 from typing import Any
 
 import pytest
 
-from tasks_celery.realthread import make_lock, start_thread
+from tasks_celery.realthread import Repeated, make_lock, start_thread
 from tests.channels.helpers import until
 
 
@@ -24,6 +26,36 @@ def test_a_thread_does_not_keep_the_process_alive() -> None:
 def test_a_lock_is_one() -> None:
     with make_lock() as lock:
         assert lock
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_what_is_repeated_is_called_until_it_is_stopped(real: bool) -> None:
+    calls: list[float] = []
+    repeated = Repeated(lambda: calls.append(time.monotonic()), every=0.01, name="a name", real=real)
+    until(lambda: len(calls) > 3)
+    repeated.stop()
+    repeated.stop()  # once more changes nothing
+    until(lambda: "a name" not in [thread.name for thread in threading.enumerate()])
+    many = len(calls)
+    Repeated(lambda: calls.append(0), every=60, name="another").stop()
+    assert len(calls) == many
+
+
+def test_a_call_may_say_when_the_next_is_to_be() -> None:
+    calls: list[float] = []
+    waits = iter([0.0, 0.2, None])
+
+    def step() -> float | None:
+        calls.append(time.monotonic())
+        return next(waits, 60.0)
+
+    repeated = Repeated(step, every=0.05, name="a name")
+    until(lambda: len(calls) == 4)
+    repeated.stop()
+    at_once, said, usual = (later - earlier for earlier, later in itertools.pairwise(calls))
+    assert at_once < 0.1
+    assert said >= 0.2
+    assert usual >= 0.05
 
 
 class Originals:

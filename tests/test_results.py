@@ -11,6 +11,7 @@ from celery import Celery
 from django.test import override_settings
 from django.utils import timezone
 
+from tasks_celery import CeleryBackend
 from tasks_celery.compat import TaskResultStatus, task_backends
 from tasks_celery.exceptions import OptionsError, StoreError
 from tasks_celery.options import Options
@@ -200,3 +201,48 @@ def test_what_a_caller_asks_raises(app: Celery) -> None:
         results.ready(a_record())
     with pytest.raises(StoreError):
         results.get("x")
+
+
+# --- cancelling
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["enqueued", "read"])
+@pytest.mark.parametrize("terminate", [False, True])
+async def test_a_result_is_cancelled_by_the_backend_that_it_was_enqueued_on(
+    read: bool, terminate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = {alias: {"BACKEND": "tasks_celery.CeleryBackend", "QUEUES": ["default"]} for alias in ("default", "other")}
+    asked: list[Any] = []
+
+    def cancel(self: Any, result: Any, *, terminate: bool = False) -> bool:
+        asked.append((self.alias, result, terminate))
+        return len(asked) == 1
+
+    async def acancel(self: Any, result: Any, *, terminate: bool = False) -> bool:
+        return cancel(self, result, terminate=terminate)
+
+    with override_settings(TASKS=two):
+        result = await tasks.add.using(backend="other").aenqueue(1)
+        if read:
+            result = await tasks.add.aget_result(result.id)
+        monkeypatch.setattr(CeleryBackend, "cancel", cancel)
+        monkeypatch.setattr(CeleryBackend, "acancel", acancel)
+        assert result.cancel(terminate=terminate) is True
+        assert await result.acancel(terminate=terminate) is False
+    assert asked == [("other", result, terminate)] * 2
+
+
+def test_a_task_that_is_cancelled_before_it_is_begun_is_failed_and_never_runs() -> None:
+    result = tasks.add.enqueue(1)
+    assert result.cancel() is True
+    result.refresh()
+    assert result.status == TaskResultStatus.FAILED
+    assert result.errors[0].exception_class_path == "tasks_celery.exceptions.TaskCancelled"
+    assert result.cancel() is False
+
+
+async def test_it_is_the_same_for_who_awaits() -> None:
+    result = await tasks.add.aenqueue(1)
+    assert await result.acancel() is True
+    await result.arefresh()
+    assert result.status == TaskResultStatus.FAILED

@@ -1,4 +1,4 @@
-"""``manage.py sweep_tasks``: one look for what is lost, a second where a worker seems gone."""
+"""``manage.py sweep_tasks``: one look for what is due or lost, a second where a worker seems gone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from unittest import mock
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from tasks_celery.exceptions import StoreError
 from tasks_celery.stores.memory import MemoryStore
 from tests.shop import tasks
-from tests.shop.running import empty_the_broker, waiting
+from tests.shop.running import empty_the_broker, the_store, waiting
+from tests.test_mover import ahead, held
 from tests.test_sweeper import GRACE, after, running_on_a_dead_worker
 
 
@@ -21,7 +23,7 @@ from tests.test_sweeper import GRACE, after, running_on_a_dead_worker
 def clean() -> Iterator[None]:
     """Nothing in the broker, and records of these tests alone."""
     empty_the_broker()
-    with mock.patch("tasks_celery.results.open_store", return_value=MemoryStore()):
+    with override_settings(), mock.patch("tasks_celery.results.open_store", return_value=MemoryStore()):
         yield
     empty_the_broker()
 
@@ -47,7 +49,15 @@ def test_a_store_that_is_away_is_the_commands_error() -> None:
 
 
 def test_nothing_to_do_is_said_too() -> None:
-    assert said() == "TASKS['default']: 0 sent again, 0 ended with their worker, 0 expired.\n"
+    assert said() == "TASKS['default']: 0 sent as due, 0 sent again, 0 ended with their worker, 0 expired.\n"
+
+
+def test_what_is_due_is_sent() -> None:
+    record = held(the_store(), due=ahead(-1))
+    later = held(the_store(), due=ahead(60))
+    assert "1 sent as due, 0 sent again" in said()
+    assert waiting("default") == 1
+    assert [the_store().get(each.id).held for each in (record, later)] == [False, True]
 
 
 def test_a_lost_message_is_sent_again() -> None:

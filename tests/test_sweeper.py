@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,14 @@ from django.utils import timezone
 
 from tasks_celery.compat import task_backends
 from tasks_celery.exceptions import EnqueueError, StoreError
+from tasks_celery.mover import Mover
 from tasks_celery.results import Results
 from tasks_celery.stores import Attempt, Record
 from tasks_celery.stores.memory import MemoryStore
 from tasks_celery.sweeper import Found, Sweeper
 from tests.shop import tasks
 from tests.shop.running import a_worker, configured, empty_the_broker, finished, listening, the_app, the_store, waiting
+from tests.test_mover import held
 
 GRACE = 60.0
 
@@ -31,7 +34,7 @@ GRACE = 60.0
 def clean() -> Iterator[None]:
     """Nothing in the broker, and records of these tests alone."""
     empty_the_broker()
-    with mock.patch("tasks_celery.results.open_store", return_value=MemoryStore()):
+    with override_settings(), mock.patch("tasks_celery.results.open_store", return_value=MemoryStore()):
         yield
     empty_the_broker()
 
@@ -85,11 +88,26 @@ def test_a_task_whose_message_waits_in_a_long_queue_is_left_alone() -> None:
     assert waiting("default") == 3
 
 
-def test_a_deferred_task_is_left_alone_until_it_is_due() -> None:
-    tasks.add.using(run_after=timezone.now() + timedelta(hours=2)).enqueue(1)
+def test_a_call_of_celerys_own_is_left_alone_until_its_countdown_is_over() -> None:
+    tasks.add.celery.apply_async((1,), countdown=7200)
     empty_the_broker()
     assert looked_after(7200) == Found()
     assert looked_after(7200 + GRACE + 5) == Found(resent=1)
+
+
+def test_a_task_that_is_still_held_is_the_movers_however_late() -> None:
+    held(the_store(), due=timezone.now())
+    assert looked_after(3600) == Found()
+    assert waiting("default") == 0
+
+
+def test_a_message_that_the_mover_sent_and_the_broker_lost_is_sent_again() -> None:
+    record = held(the_store(), due=timezone.now())
+    assert Mover(task_backends["default"], the_store()).look(timezone.now()) == 1
+    empty_the_broker()
+    assert looked_after(GRACE - 5) == Found()
+    assert looked_after(GRACE + 5) == Found(resent=1)
+    assert the_store().get(record.id).resent == 1
 
 
 def test_a_running_task_whose_worker_lives_is_left_alone() -> None:
@@ -156,10 +174,23 @@ def a_worker_on_what_waits() -> Iterator[None]:
 
 
 def test_a_repeated_message_is_the_first_one_in_all_that_counts() -> None:
-    tasks.urgent.using(run_after=timezone.now() + timedelta(seconds=1)).enqueue()
+    tasks.urgent.enqueue()
     first = the_message("reports")
     looked_after(GRACE + 10)
     second = the_message("reports")
+    assert_the_same(first, second)
+
+
+def test_so_is_that_of_a_deferred_task_that_the_mover_has_sent() -> None:
+    tasks.urgent.using(run_after=timezone.now() + timedelta(hours=1)).enqueue()
+    later = timezone.now() + timedelta(hours=1, seconds=1)
+    assert Mover(task_backends["default"], the_store()).look(later) == 1
+    first = the_message("reports")
+    looked_after(GRACE + 5)
+    assert_the_same(first, the_message("reports"))
+
+
+def assert_the_same(first: Any, second: Any) -> None:
     different = {name for name in first.headers if first.headers[name] != second.headers[name]}
     assert different <= {"origin"}
     assert second.body == first.body
@@ -237,10 +268,28 @@ def test_a_broker_that_is_away_is_asked_again_later(caplog: pytest.LogCaptureFix
     with mock.patch("tasks_celery.publish.depth", side_effect=EnqueueError("away")):
         assert looked_after(GRACE + 5) == Found()
     assert record_of(result).resent == 0
-    with mock.patch("tasks_celery.publish.send_again", side_effect=EnqueueError("away")):
+    with mock.patch("tasks_celery.publish.send_kept", return_value=[]):
         assert looked_after(GRACE + 5) == Found()
     assert result.id in caplog.text
     assert waiting("default") == 0
+
+
+def test_a_message_that_it_never_takes_does_not_hold_up_the_others_for_ever() -> None:
+    results = [tasks.add.enqueue(number) for number in range(3)]
+    never = results[0].id
+    sent: set[str] = set()
+
+    def send(backend: Any, records: list[Record]) -> list[Record]:
+        """Take them in order, up to the first that it does not take."""
+        taken = list(itertools.takewhile(lambda record: record.id != never, records))
+        sent.update(record.id for record in taken)
+        return taken
+
+    empty_the_broker()
+    with mock.patch("tasks_celery.publish.send_kept", side_effect=send):
+        for look in range(1, 40):
+            looked_after(GRACE * 2000 * look)
+    assert sent == {result.id for result in results[1:]}
 
 
 def test_a_store_that_is_away_is_a_store_error() -> None:

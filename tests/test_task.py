@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
+import django
 import pytest
+from asgiref.sync import sync_to_async
 from celery import Celery
+from django.conf import settings
 from django.test import override_settings
 
 from tasks_celery import CeleryTask, TaskOptions, task
 from tasks_celery.compat import API_MODULE, InvalidTask, Task, TaskResultMismatch, task_backends
+from tasks_celery.task import _found_again
 from tasks_celery.twin import Twin, registered
-from tests.shop import tasks
+from tests.shop import attempts, tasks
 from tests.shop.running import the_app
 
 
@@ -151,6 +158,147 @@ def test_a_result_whose_task_is_gone_is_a_mismatch_to_every_other_task() -> None
     task_backends["default"].results.store.create(record, lifetime=60)
     with pytest.raises(TaskResultMismatch, match=r"gone\.task"):
         tasks.add.get_result(record.id)
+
+
+# --- options of Django's own decorator, and of one call
+
+
+def options_of_djangos() -> bool:
+    return django.VERSION[:2] != (6, 0)
+
+
+@pytest.mark.skipif(not options_of_djangos(), reason="Django 6.0's own decorator takes no options")
+def test_djangos_own_decorator_takes_our_options(registry: None) -> None:
+    decorator = import_module(API_MODULE).task
+    made = decorator(max_retries=7, name="shop.djangos", queue_name="reports")(plain)
+    assert (made.options, made.queue_name) == (TaskOptions(max_retries=7, name="shop.djangos"), "reports")
+    assert made.celery.max_retries == 7
+    with pytest.raises(TypeError, match=r"task\(\) has no options shape\. Known: .*max_retries"):
+        decorator(shape="round")(plain)
+    with pytest.raises(ValueError, match=r"task\(time_limit=-1\)"):
+        decorator(time_limit=-1)(plain)
+
+
+def test_a_task_can_be_made_by_its_class_with_options_one_by_one(registry: None) -> None:
+    made = CeleryTask(func=plain, name="shop.made", options=TaskOptions(max_retries=7), acks_late=True)
+    assert made.options == TaskOptions(name="shop.made", max_retries=7, acks_late=True)
+    assert (made.priority, made.queue_name, made.backend, made.run_after) == (0, "default", "default", None)
+
+
+def test_a_refused_option_leaves_no_twin(registry: None) -> None:
+    with pytest.raises(InvalidTask):
+        task(aliases=("tests.test_task.plain",))(plain)
+    assert "tests.test_task.plain" not in registered()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("expires", 60, 60),
+        ("expires", timedelta(minutes=2), 120),
+        ("expires", datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)),
+        ("time_limit", 5, 5),
+        ("soft_time_limit", 4, 4),
+        ("compression", "gzip", "gzip"),
+        ("ignore_result", False, False),
+        ("ignore_result", True, True),
+    ],
+)
+def test_a_call_can_ask_for_more_and_the_task_stays_as_it_is(name: str, value: Any, kept: Any) -> None:
+    copy = tasks.add.using(**{name: value})
+    assert copy.sending_options() == {name: kept}
+    assert copy.using(priority=5).sending_options() == {name: kept}
+    assert copy.using(time_limit=9).sending_options()["time_limit"] == 9
+    assert tasks.add.sending_options() == {}
+    assert copy.options == tasks.add.options
+
+
+def test_a_call_can_be_unique_or_not() -> None:
+    copy = tasks.add.using(unique=True)
+    assert (copy.options.unique, tasks.add.options.unique) == (True, False)
+    assert copy.using(priority=3).options.unique is True
+    assert copy.using(unique=False).options.unique is False
+    assert copy.sending_options() == {}
+
+
+def test_what_a_call_asks_for_makes_no_other_task() -> None:  # contract 4
+    # Else a result that is read back would not equal the one that was returned.
+    assert tasks.add.using(time_limit=9, unique=True) == tasks.add
+    assert hash(tasks.add.using(time_limit=9)) == hash(tasks.add)
+
+
+def test_a_copy_that_is_due_later_says_how_much_later() -> None:
+    assert tasks.add.using(run_after=timedelta(minutes=3)).run_after == timedelta(minutes=3)
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda task: pickle.loads(pickle.dumps(task)), deepcopy], ids=["pickle", "deepcopy"]
+)
+def test_a_task_can_be_pickled_with_what_a_call_asks_for(copied: Any) -> None:
+    for made in (attempts.pick, tasks.urgent.using(priority=-4, time_limit=9, unique=True)):
+        again = copied(made)
+        assert (again, again.func) == (made, made.func)
+        assert (again.options, again.asked) == (made.options, made.asked)
+
+
+def test_a_task_that_is_gone_cannot_be_unpickled(registry: None) -> None:
+    with pytest.raises(ValueError, match=r"'tests\.test_task\.plain' to point to a task of CeleryBackend"):
+        pickle.loads(pickle.dumps(task(plain)))
+
+
+def test_a_module_that_is_gone_has_no_task_to_unpickle() -> None:
+    with pytest.raises(ValueError, match=r"no task at 'gone\.away'"):
+        _found_again("gone.away", {})
+
+
+# --- many at once
+
+
+class Many:
+    """A backend that notes what it is asked."""
+
+    asked: Any = None
+
+    def enqueue_many(self, calls: Any) -> list[str]:
+        self.asked = list(calls)
+        return [f"result of {call[1]}" for call in calls]
+
+    async def aenqueue_many(self, calls: Any) -> list[str]:
+        return self.enqueue_many(calls)
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Many:
+    backend = Many()
+    monkeypatch.setattr(CeleryTask, "get_backend", lambda self: backend)
+    return backend
+
+
+@pytest.mark.parametrize("call", [7, "ab", ([1],), ([1], {}, 3), ([1], [2]), ("ab", {}), {"a": 1}])
+def test_what_is_no_pair_of_arguments_is_refused_before_anything_is_sent(call: Any, many: Many) -> None:
+    with pytest.raises(
+        TypeError, match=r"Call number 1 of enqueue_many is .*it has to be a pair of arguments and keyword"
+    ):
+        tasks.add.enqueue_many([([1], {}), call])
+    assert many.asked is None
+
+
+async def test_many_calls_are_the_backends_to_enqueue(many: Many) -> None:
+    calls = [([1], {"b": 2}), ((3,), {})]
+    expected = [(tasks.add, [1], {"b": 2}), (tasks.add, [3], {})]
+    assert tasks.add.enqueue_many(iter(calls)) == ["result of [1]", "result of [3]"]
+    assert many.asked == expected
+    many.asked = None
+    assert await tasks.add.aenqueue_many(calls) == ["result of [1]", "result of [3]"]
+    assert many.asked == expected
+
+
+async def test_many_calls_are_enqueued_one_by_one_where_the_backend_knows_no_better() -> None:
+    immediate = {"BACKEND": f"{API_MODULE}.backends.immediate.ImmediateBackend"}
+    with override_settings(TASKS={**settings.TASKS, "now": immediate}):
+        made = tasks.add.using(backend="now")
+        assert [result.return_value for result in await made.aenqueue_many([([1], {}), ([2], {"b": 2})])] == [1, 4]
+        assert [result.return_value for result in await sync_to_async(made.enqueue_many)([([1], {})])] == [1]
 
 
 def test_tasks_are_values() -> None:

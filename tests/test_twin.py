@@ -14,9 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from tasks_celery import TaskNameClash, TaskOptions, task
 from tasks_celery.task import name_of
-from tasks_celery.twin import Twin, registered, twin_of
+from tasks_celery.twin import Twin, refuse_clashes, registered, twin_of
 from tests.shop import tasks
-from tests.shop.running import a_foreign_task, the_app
+from tests.shop.running import a_foreign_task, the_app, the_store
+from tests.stores.making import a_record
 
 
 def an_app() -> Celery:
@@ -76,6 +77,41 @@ def test_a_celery_task_that_takes_the_place_of_a_twin_is_an_error_when_it_is_enq
         made.enqueue(1)
 
 
+def test_two_tasks_cannot_share_an_alias(registry: None) -> None:
+    task(name="shop.first", aliases=("shop.old",))(plain)
+    for taken in (
+        {"name": "shop.old"},
+        {"name": "shop.second", "aliases": ("shop.old",)},
+        {"aliases": ("shop.first",)},
+    ):
+        with pytest.raises(TaskNameClash, match=r"with_context.*plain both have the name 'shop\.\w+'"):
+            task(takes_context=True, **taken)(with_context)
+    assert name_of(registered()["shop.old"]) == "shop.first"
+    assert "shop.second" not in registered()
+
+
+def test_an_alias_that_a_celery_task_has_is_refused_and_says_what_to_do(registry: None) -> None:
+    app = an_app()
+    a_foreign_task(app, "shop.taken")
+    app.finalize()
+    with pytest.raises(TaskNameClash, match=r"'shop\.taken'.*take it out of its aliases"):
+        task(name="shop.free", aliases=("shop.taken",))(plain)
+
+
+@pytest.mark.filterwarnings("ignore::Warning")  # Celery 5.7 warns, earlier releases say nothing
+def test_a_later_app_with_a_celery_task_of_an_aliass_name_has_the_task_all_the_same(
+    registry: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = task(name="shop.free", aliases=("shop.taken",))(plain)
+    app = Celery("late", set_as_current=False, broker="memory://")
+    app._tasks["shop.taken"] = foreign = a_foreign_task(an_app(), "shop.taken")
+    app.finalize()
+    assert (app.tasks["shop.taken"], twin_of(made, app).name) == (foreign, "shop.free")
+    assert "both have the name 'shop.taken'" in caplog.text
+    with pytest.raises(TaskNameClash, match=r"shop\.taken"):
+        refuse_clashes(made, app)
+
+
 # --- the twin
 
 
@@ -90,6 +126,32 @@ def test_a_task_has_a_twin_of_its_name_in_the_app() -> None:
 def test_a_twin_can_have_a_name_of_its_own() -> None:
     assert name_of(tasks.renamed) == tasks.renamed.celery.name == "shop.renamed"
     assert "tests.shop.tasks.renamed" not in the_app().tasks
+
+
+def test_a_twin_is_known_by_its_aliases_in_every_app(registry: None) -> None:
+    before = an_app()
+    before.finalize()
+    made = task(name="shop.new", aliases=("shop.old", "shop.older"))(plain)
+    for app in (before, an_app(), the_app()):
+        twin = twin_of(made, app)
+        assert app.tasks["shop.old"] is app.tasks["shop.older"] is app.tasks["shop.new"] is twin
+        assert twin.name == "shop.new"
+    assert registered()["shop.old"] is registered()["shop.new"] is made
+
+
+def test_a_worker_logs_a_task_under_its_own_name(registry: None) -> None:
+    # Celery makes a tracer for each name that an app knows, and the last one is what runs (celery/app/trace.py).
+    made = task(name="shop.new", aliases=("shop.old",))(plain)
+    for app in (an_app(), the_app()):
+        twin = twin_of(made, app)
+        assert [name for name, each in app.tasks.items() if each is twin] == ["shop.old", "shop.new"]
+
+
+def test_a_result_of_an_old_name_is_the_tasks(registry: None) -> None:
+    made = task(name="shop.new", aliases=("shop.old",))(plain)
+    the_store().create(a_record(id="of-old", name="shop.old", path="shop.gone.plain"), lifetime=60)
+    result = made.get_result("of-old")
+    assert (result.task.func, result.task.module_path) == (made.func, "tests.test_twin.plain")
 
 
 def test_every_app_of_the_process_has_the_twin_whenever_it_is_made(registry: None) -> None:

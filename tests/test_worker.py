@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.utils import timezone
 from tasks_celery import StoreError, results, worker
 from tasks_celery.compat import API_MODULE, TaskResultStatus, task_backends, task_finished, task_started
 from tasks_celery.context import Context, asking
+from tasks_celery.heartbeat import Heartbeat
 from tests.shop import gate, tasks, views
 from tests.shop.running import finished, listening, records_in_redis, signals_of, the_app, the_store, until
 from tests.stores.cases import a_record
@@ -341,6 +343,16 @@ def test_a_task_outside_a_tasks_module_runs() -> None:
 # --- time
 
 
+@pytest.fixture
+def moving() -> Iterator[None]:
+    """Send what is due: a worker in a thread of the tests has no main process that would."""
+    heartbeat = Heartbeat(task_backends["default"])
+    heartbeat.begin()
+    yield
+    heartbeat.stop()
+
+
+@pytest.mark.usefixtures("moving")
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kathmandu"])
 def test_a_naive_time_is_not_early_and_the_times_come_back_naive(zone: str) -> None:  # contract 41, 43
     with override_settings(USE_TZ=False, TIME_ZONE=zone):

@@ -59,12 +59,22 @@ class TaskRecord(models.Model):
     due = models.DateTimeField(null=True, blank=True)
     resent = models.IntegerField(default=0)
     lease = models.CharField(max_length=LONGEST, blank=True)
+    # What the first release does not know has a default in the database, for its workers write rows too. `unique_digest` is
+    # of the key `unique`, for as long as that keeps others out.
+    held = models.BooleanField(default=False, db_default=False)
+    cancelled = models.BooleanField(default=False, db_default=False)
+    unique = JSONTextField(default="", null=True, blank=True)
+    unique_until = models.CharField(max_length=10, default="finish", db_default="finish")
+    unique_expires = models.DateTimeField(null=True, blank=True)
+    unique_digest = models.CharField(max_length=64, null=True, blank=True)
     token = models.CharField(max_length=LONGEST, blank=True)
     version = models.IntegerField(default=0)
     keep_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "task"
+        # Not `unique=True`, which on PostgreSQL makes a second index, for LIKE.
+        constraints = [models.UniqueConstraint(fields=["unique_digest"], name="tasks_celery_unique")]
         indexes = [
             models.Index(fields=["status", "enqueued_at"], name="tasks_celery_status"),
             models.Index(fields=["name", "enqueued_at"], name="tasks_celery_name"),
@@ -74,6 +84,7 @@ class TaskRecord(models.Model):
             models.Index(
                 fields=["expires"], name="tasks_celery_expires", condition=Q(status="READY", expires__isnull=False)
             ),
+            models.Index(fields=["due"], name="tasks_celery_held", condition=Q(status="READY", held=True)),
             models.Index(fields=["lease"], name="tasks_celery_running", condition=Q(status="RUNNING")),
             models.Index(fields=["keep_until"], name="tasks_celery_keep"),
         ]

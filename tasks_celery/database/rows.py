@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, cast, overload
 
 from tasks_celery.database.models import LONGEST, TaskRecord
 from tasks_celery.moments import as_project, to_aware
-from tasks_celery.stores.base import Error, Record, Status
+from tasks_celery.stores.base import Error, Record, Status, Until
 
 # The same in a record and in its row.
 _SAME = (
-    "id", "name", "path", "queue_name", "priority", "args", "kwargs", "status", "retries", "resent", "lease",
-    "return_value",
+    "id", "name", "path", "queue_name", "priority", "args", "kwargs", "status", "retries", "held", "resent", "lease",
+    "cancelled", "unique", "unique_until", "return_value",
 )  # fmt: skip
-_MOMENTS = ("run_after", "expires", "enqueued_at", "due", "started_at", "last_attempted_at", "finished_at")
+_MOMENTS = (
+    "run_after", "expires", "enqueued_at", "due", "unique_expires", "started_at", "last_attempted_at", "finished_at",
+)  # fmt: skip
+_CONVERTED = ("status", "held", "unique", "unique_until")
 
 
 def columns_of(record: Record) -> dict[str, Any]:
@@ -36,9 +40,13 @@ def record_of(row: TaskRecord) -> Record:
     """Return the record that a row stands for."""
     user = {} if row.user_id is None else {"user": row.user_id}
     return Record(
-        **{name: getattr(row, name) for name in _SAME if name != "status"},
+        **{name: getattr(row, name) for name in _SAME if name not in _CONVERTED},
         **{name: getattr(row, name) for name in _MOMENTS},
         status=cast("Status", row.status),
+        # A worker of the first release, which knows of no holding, leaves it as it begins the task.
+        held=row.held and row.status == "READY" and not row.worker_ids,
+        unique=row.unique or "",
+        unique_until=cast("Until", row.unique_until),
         alias=row.backend,
         context=user | row.context,
         sending=row.sending,
@@ -60,6 +68,11 @@ def to_column(moment: datetime | None) -> datetime | None: ...
 def to_column(moment: datetime | None) -> datetime | None:
     """Return a moment as the columns of the project hold it: SQLite and MySQL refuse an aware one without USE_TZ."""
     return as_project(to_aware(moment))
+
+
+def digest_of(unique: str) -> str | None:
+    """Return what is unique of a unique key, which may be any text; None for a task that has none."""
+    return sha256(unique.encode(errors="surrogatepass")).hexdigest() if unique else None
 
 
 def may_be_id(text: str) -> bool:

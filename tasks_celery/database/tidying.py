@@ -29,6 +29,8 @@ def remove_leases(alias: str) -> None:
 
 def _over(alias: str, before: datetime) -> QuerySet[TaskRecord]:
     rows = TaskRecord._default_manager.using(alias).filter(keep_until__lte=before)
+    # A unique key for a time outlasts its task.
+    rows = rows.exclude(unique_digest__isnull=False, unique_until="time", unique_expires__gt=before)
     # Left out beforehand, or each run would try all of them again.
     for relation in _protecting():
         pointing = relation.related_model._base_manager.using(alias)

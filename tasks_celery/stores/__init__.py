@@ -12,9 +12,9 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS
 
 from tasks_celery.exceptions import OptionsError
-from tasks_celery.stores.base import Attempt, Error, Outcome, Record, Status, Store
+from tasks_celery.stores.base import AnswerMissing, Attempt, Error, Outcome, Record, Status, Store
 
-__all__ = ["Attempt", "Error", "Outcome", "Record", "Status", "Store", "open_store"]
+__all__ = ["AnswerMissing", "Attempt", "Error", "Outcome", "Record", "Status", "Store", "open_store"]
 
 
 def open_store(url: str, *, key_prefix: str, timeout: float, owner: str = "") -> Store:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from tasks_celery.exceptions import StoreError
+from tasks_celery.moments import to_aware
+
 Status = Literal["READY", "RUNNING", "FAILED", "SUCCESSFUL"]
+
+#: Until when the unique key of a task keeps others out: until it begins, until it has ended, or just for its time.
+Until = Literal["start", "finish", "time"]
 
 FINISHED: frozenset[Status] = frozenset({"FAILED", "SUCCESSFUL"})
 
@@ -33,6 +39,11 @@ class Record:
     task should have reached a worker, `resent` how often its message was sent again. `lease` is the name of
     what the worker of the last attempt renews while it lives, empty where nobody does. `sending` holds what of
     Celery's options (links, a chord) a repeated message has to carry.
+
+    `held` is whether its message is still to be sent: when it is due, or as the transaction commits that it was
+    enqueued in; `due` is that moment, and no worker has seen the task before. `cancelled` is whether somebody asked
+    it to end while it ran: it does not run again. `unique` is the key that keeps others of its kind out `unique_until`
+    then, and not beyond `unique_expires`; empty for a task that others may stand beside.
     """
 
     id: str
@@ -51,8 +62,13 @@ class Record:
     status: Status = "READY"
     retries: int = 0
     due: datetime | None = None
+    held: bool = False
     resent: int = 0
     lease: str = ""
+    cancelled: bool = False
+    unique: str = ""
+    unique_until: Until = "finish"
+    unique_expires: datetime | None = None
     started_at: datetime | None = None
     last_attempted_at: datetime | None = None
     finished_at: datetime | None = None
@@ -107,11 +123,13 @@ class Outcome:
 
 
 def may_claim(record: Record, attempt: Attempt, *, leased: bool) -> bool:
-    """Whether a delivery may run the task: not when it is finished, nor a duplicate of one that runs.
+    """Whether a delivery may run the task: not when it is finished or cancelled, nor a duplicate of one that runs.
 
     `leased` is whether the worker of the record's last attempt still renews its lease. A broker delivers again what
     a living worker has held for too long, or whose connection it has lost (visibility timeout, consumer timeout).
     """
+    if record.cancelled:
+        return False
     if record.status == "RUNNING":
         return (attempt.redelivered and not leased) or attempt.retries > record.retries
     return record.status == "READY"
@@ -123,6 +141,12 @@ TAKEN_OVER = Error(
     traceback="billiard.exceptions.WorkerLostError: The worker that ran the task is gone: its message was delivered again.\n",
 )
 
+#: What is said of a cancelled task that would else have been run again.
+CANCELLED = Error(
+    exception_class_path="tasks_celery.exceptions.TaskCancelled",
+    traceback="tasks_celery.exceptions.TaskCancelled: The task was cancelled while it ran, and is not run again.\n",
+)
+
 
 def claimed(record: Record, attempt: Attempt) -> Record:
     """Return the record as it stands once `attempt` has begun."""
@@ -130,6 +154,7 @@ def claimed(record: Record, attempt: Attempt) -> Record:
     return replace(
         with_error(record, TAKEN_OVER, record.attempt) if takes_over else record,
         status="RUNNING",
+        held=False,
         retries=attempt.retries,
         lease=attempt.lease,
         started_at=record.started_at or attempt.at,
@@ -156,12 +181,15 @@ def with_error(record: Record, error: Error, attempt: int) -> Record:
 
 
 def settled(record: Record, outcome: Outcome) -> Record:
-    """Return the record as it stands once `outcome` has been taken."""
+    """Return the record as it stands once `outcome` has been taken; what was cancelled ends, and is not run again."""
+    if record.cancelled and outcome.status == "READY":
+        outcome = replace(outcome, status="FAILED", error=CANCELLED)
     # What ended a task that waited, a revoke say, belongs to the attempt that did not come.
     number = record.attempt + 1 if record.status == "READY" else record.attempt
     return replace(
         with_error(record, outcome.error, number) if outcome.error else record,
         status=outcome.status,
+        held=False,
         retries=record.retries + 1 if outcome.status == "READY" and outcome.retry else record.retries,
         finished_at=outcome.at if outcome.status in FINISHED else None,
         return_value=outcome.return_value,
@@ -169,9 +197,38 @@ def settled(record: Record, outcome: Outcome) -> Record:
     )
 
 
+def cancelled(record: Record, outcome: Outcome) -> Record | None:
+    """Return the record of a task that is cancelled: settled by `outcome` while it waits, marked while it runs.
+
+    None where it has ended.
+    """
+    if record.status == "RUNNING":
+        return replace(record, cancelled=True)
+    return settled(record, outcome) if record.status == "READY" else None
+
+
+def sent(record: Record, at: datetime) -> Record | None:
+    """Return the record of a held task whose message has been sent; None where it is not held any more."""
+    return replace(record, held=False, due=at, enqueued_at=record.enqueued_at or at) if record.held else None
+
+
+def keeps_out(record: Record, *, now: datetime) -> bool:
+    """Whether the unique key of a task still keeps others out, for all that its record tells; `now` is aware."""
+    expires = to_aware(record.unique_expires)
+    if not record.unique or (expires is not None and expires <= now):
+        return False
+    if record.unique_until == "start":
+        return record.status == "READY" and not record.attempt
+    return record.unique_until == "time" or record.status not in FINISHED
+
+
 def sent_again(record: Record, due: datetime) -> Record:
     """Return the record of a task whose message is sent once more, and should reach a worker by `due`."""
-    return replace(record, due=due, resent=record.resent + 1)
+    return replace(record, due=due, held=False, resent=record.resent + 1)
+
+
+class AnswerMissing(StoreError):
+    """The store of task results did not answer: what was asked may have been done, or not."""
 
 
 class Store(Protocol):
@@ -180,8 +237,17 @@ class Store(Protocol):
     `lifetime` is how many seconds a record is kept from this change on, None for ever.
     """
 
-    def create(self, record: Record, *, lifetime: float | None) -> None:
-        """Keep a new record; one that is there already stays as it is."""
+    def create(self, record: Record, *, lifetime: float | None) -> str | None:
+        """Keep a new record; one that is there already stays as it is.
+
+        Return None, or the id of the task that has its unique key: then nothing is kept.
+        """
+
+    def create_many(self, records: Sequence[Record], *, lifetimes: Sequence[float | None]) -> list[str | None]:
+        """Keep new records at once, each as `create` does, and return what it would of each.
+
+        Where StoreError is raised, some may have been kept.
+        """
 
     def discard(self, result_id: str) -> None:
         """Forget a record that no worker has claimed."""
@@ -200,6 +266,37 @@ class Store(Protocol):
 
     def get(self, result_id: str) -> Record | None:
         """Return the record, None where there is none."""
+
+    def holder(self, unique: str) -> str | None:
+        """Return the id of the task that has a unique key just now, None where it is free."""
+
+    def cancel(self, result_id: str, outcome: Outcome) -> Record | None:
+        """Settle a READY task by `outcome`, or mark a RUNNING one as cancelled; return the record as it then is.
+
+        None where there is no record, or the task has ended.
+        """
+
+    def enqueued(self, result_ids: Sequence[str], *, at: datetime) -> list[str]:
+        """Note that held tasks were enqueued `at`, now that the transaction has committed that kept them; they stay held.
+
+        Return the ids of those of which this is news: each is announced by who is told so. A store that takes no part
+        in transactions knows from the beginning when a task was enqueued, and has nothing to note.
+        """
+
+    # What the mover asks.
+
+    def next_due(self) -> datetime | None:
+        """Return when the first of the held tasks is due, None where no task is held."""
+
+    def take_due(self, *, before: datetime, until: datetime, limit: int) -> list[Record]:
+        """Return held tasks that are due by a moment, the longest waiting first, for the caller to send.
+
+        Until the moment `until`, which is their new `due`, nobody else gets them: who is killed before it calls `sent`
+        delays them, and no more.
+        """
+
+    def sent(self, result_ids: Sequence[str], *, at: datetime) -> None:
+        """Note that the messages of held tasks have been sent: they are due, and were enqueued `at` where not before."""
 
     # What the sweeper asks.
 

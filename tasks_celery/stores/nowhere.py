@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tasks_celery.stores.base import Attempt, Outcome, Record, claimed, settled
@@ -20,8 +20,11 @@ class Nowhere:
     def __init__(self) -> None:
         self._reported: OrderedDict[str, None] = OrderedDict()
 
-    def create(self, record: Record, *, lifetime: float | None) -> None:
+    def create(self, record: Record, *, lifetime: float | None) -> str | None:
         return None
+
+    def create_many(self, records: Sequence[Record], *, lifetimes: Sequence[float | None]) -> list[str | None]:
+        return [None for _ in records]
 
     def discard(self, result_id: str) -> None:
         return None
@@ -39,6 +42,24 @@ class Nowhere:
         return settled(seed, outcome)
 
     def get(self, result_id: str) -> Record | None:
+        return None
+
+    def holder(self, unique: str) -> str | None:
+        return None
+
+    def enqueued(self, result_ids: Sequence[str], *, at: datetime) -> list[str]:
+        return []
+
+    def cancel(self, result_id: str, outcome: Outcome) -> Record | None:
+        return None
+
+    def next_due(self) -> datetime | None:
+        return None
+
+    def take_due(self, *, before: datetime, until: datetime, limit: int) -> list[Record]:
+        return []
+
+    def sent(self, result_ids: Sequence[str], *, at: datetime) -> None:
         return None
 
     def hold(self, lease: str, holder: str, *, seconds: float) -> bool:

@@ -9,26 +9,58 @@ a record says, so Redis Cluster is no place for records, as it is none for Celer
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks_celery.exceptions import StoreError
-from tasks_celery.moments import from_text, to_aware, to_text
-from tasks_celery.stores.base import TAKEN_OVER, Attempt, Error, Outcome, Record, Status
+from tasks_celery.moments import to_text
+from tasks_celery.stores.address import address_of, database_of, redis_url
+from tasks_celery.stores.base import CANCELLED, TAKEN_OVER, AnswerMissing, Attempt, Outcome, Record
+from tasks_celery.stores.hashes import (
+    error_text,
+    from_microseconds,
+    microseconds_of,
+    milliseconds_of,
+    pairs_of,
+    places_of,
+    record_of,
+    records_of,
+    seed_of,
+    told,
+)
+from tasks_celery.stores.scripts import SCRIPTS, Caller, Missing, pack, read_script
 
-LUA = Path(__file__).parent / "lua"
+__all__ = ["Entry", "RedisStore", "redis_url"]
+
+# What is sent at once: a server that is slow to take it makes the others wait, and the timeout is for all of it.
+CHUNK = 500
+CHUNK_LENGTH = 1_000_000
+
+_NO_RECORD = "?"
+
+Call = tuple[str, ...]
+
+
+class Entry(NamedTuple):
+    """A record with the message of its task: `text` goes into the list `key` of the database `db` of the same server."""
+
+    record: Record
+    lifetime: float | None
+    db: int
+    key: str
+    text: str
 
 
 class RedisStore:
-    """Keeps records in Redis; connects on first use and again after a fork."""
+    """Keeps records in Redis; connects on first use and again after a fork.
+
+    `address` says which server that is, and `db` which of its databases.
+    """
 
     def __init__(self, url: str, *, key_prefix: str, timeout: float) -> None:
         # Half of it for each wait: what is enqueued waits for the broker too. Not repeated after a wait that was in vain,
@@ -40,56 +72,89 @@ class RedisStore:
             socket_connect_timeout=timeout / 2,
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
+        pool = self._client.connection_pool
+        parameters = {"connection_class": pool.connection_class, **pool.connection_kwargs}
+        self.address, self.db = address_of(parameters), database_of(parameters)
         self._prefix = key_prefix
-        self._run = {path.stem: self._client.register_script(_script(path)) for path in sorted(LUA.glob("*.lua"))}
+        self._caller = Caller(pool)
+        self._scripts = {name: read_script(name, key_prefix) for name in SCRIPTS}
+        self._scripts["push"] = read_script("push", key_prefix, str(self.db))
 
-    def create(self, record: Record, *, lifetime: float | None) -> None:
-        self._call("create", _member(record.id), _milliseconds(lifetime), _seed(record))
+    def create(self, record: Record, *, lifetime: float | None) -> str | None:
+        return cast("str | None", self._call("create", *_new(record, lifetime)))
+
+    def create_many(self, records: Sequence[Record], *, lifetimes: Sequence[float | None]) -> list[str | None]:
+        with _DOOR:
+            calls = [_new(record, lifetime) for record, lifetime in zip(records, lifetimes, strict=True)]
+            answers = self._call_many("create", calls, again=lambda call: call)
+        for answer in answers:
+            if isinstance(answer, StoreError):
+                raise answer
+        return cast("list[str | None]", answers)
+
+    def create_and_push(self, entries: Sequence[Entry]) -> list[str | StoreError | None]:
+        """Keep new records, each as `create` does, and push the message of each that is kept into its list, at once.
+
+        Return what `create` would of each, or an error. An AnswerMissing leaves it open whether the entry was kept and pushed;
+        after any other, it was neither. Raise StoreError for a text that cannot be sent, before anything is.
+        """
+        with _DOOR:
+            return self._call_many("push", [self._pushed(*entry) for entry in entries], again=_if_not_done)
 
     def discard(self, result_id: str) -> None:
         self._call("discard", _member(result_id))
 
     def claim(self, seed: Record, attempt: Attempt, *, lifetime: float | None) -> Record | None:
-        told = self._call(
+        return self._change(
             "claim",
+            seed,
             _member(seed.id),
             _milliseconds(lifetime),
-            _seed(seed),
             attempt.token,
             attempt.worker_id,
             to_text(attempt.at),
-            attempt.retries,
-            int(attempt.redelivered),
+            str(attempt.retries),
+            "1" if attempt.redelivered else "",
             attempt.lease,
-            _error_text(TAKEN_OVER),
+            error_text(TAKEN_OVER) if attempt.redelivered else "",
         )
-        return _told(seed.id, told)
 
     def settle(self, seed: Record, outcome: Outcome, *, lifetime: float | None) -> Record | None:
-        due = outcome.due or outcome.at
-        told = self._call(
+        return self._change(
             "settle",
+            seed,
             _member(seed.id),
             _milliseconds(lifetime),
-            _seed(seed),
-            outcome.token,
-            outcome.status,
-            to_text(outcome.at),
-            outcome.attempt if outcome.attempt is not None else "",
+            str(outcome.attempt) if outcome.attempt is not None else "",
             outcome.worker_id or "",
-            outcome.retries,
-            _error_text(outcome.error) if outcome.error else "",
-            json.dumps(outcome.return_value) if outcome.status == "SUCCESSFUL" else "",
-            to_text(due),
-            _score(due),
-            int(outcome.retry),
+            str(outcome.retries),
+            *_ending(outcome),
         )
-        return _told(seed.id, told)
 
     def get(self, result_id: str) -> Record | None:
-        with self._door():
-            key = f"{self._prefix}result:{_member(result_id)}"
-            return _record(result_id, cast("dict[str, str]", self._client.hgetall(key)))
+        with _DOOR:
+            fields = self._caller.ask(pack("HGETALL", f"{self._prefix}result:{_member(result_id)}"))
+        # A list of pairs, before the third version of the protocol.
+        return record_of(result_id, fields if isinstance(fields, dict) else pairs_of(fields))
+
+    def holder(self, unique: str) -> str | None:
+        return cast("str | None", self._call("holder", unique))
+
+    def enqueued(self, result_ids: Sequence[str], *, at: datetime) -> list[str]:
+        return []
+
+    def cancel(self, result_id: str, outcome: Outcome) -> Record | None:
+        return told(result_id, self._call("cancel", _member(result_id), *_ending(outcome)))
+
+    def next_due(self) -> datetime | None:
+        return from_microseconds(self._call("next_due"))
+
+    def take_due(self, *, before: datetime, until: datetime, limit: int) -> list[Record]:
+        later = (to_text(until), milliseconds_of(until), microseconds_of(until))
+        return records_of(self._call("take_due", microseconds_of(before), str(limit), *later))
+
+    def sent(self, result_ids: Sequence[str], *, at: datetime) -> None:
+        self._call("sent", to_text(at), milliseconds_of(at), *map(_member, result_ids))
 
     def hold(self, lease: str, holder: str, *, seconds: float) -> bool:
         return bool(self._call("hold", lease, holder, _milliseconds(seconds)))
@@ -98,49 +163,91 @@ class RedisStore:
         self._call("release", lease, holder)
 
     def waiting(self, *, before: datetime) -> Mapping[str, int]:
-        return {queue: int(count) for queue, count in _pairs(self._call("waiting", _score(before))).items()}
+        flat: Iterable[str] = self._call("waiting", milliseconds_of(before))
+        return {queue: int(count) for queue, count in pairs_of(flat).items()}
 
     def overdue(self, queue_name: str, *, before: datetime, limit: int) -> list[Record]:
-        return _records(self._call("overdue", queue_name, _score(before), limit))
+        return records_of(self._call("overdue", queue_name, milliseconds_of(before), str(limit)))
 
     def expired(self, *, before: datetime, limit: int) -> list[Record]:
-        return _records(self._call("expired", _score(before), limit))
+        return records_of(self._call("expired", milliseconds_of(before), str(limit)))
 
     def abandoned(self, *, limit: int) -> list[Record]:
-        return _records(self._call("abandoned", limit))
+        return records_of(self._call("abandoned", str(limit)))
 
     def resend(self, record: Record, *, due: datetime, lifetime: float | None) -> bool:
-        args = (_member(record.id), _milliseconds(lifetime), record.resent, to_text(due), _score(due))
+        args = (_member(record.id), _milliseconds(lifetime), str(record.resent), to_text(due), milliseconds_of(due))
         return bool(self._call("resend", *args))
 
     def tidy(self) -> None:
         self._call("tidy")
 
-    def _call(self, script: str, *args: str | int) -> Any:
-        with self._door():
-            return self._run[script](args=[self._prefix, *args])
+    def _pushed(self, record: Record, lifetime: float | None, db: int, key: str, text: str) -> tuple[str, ...]:
+        return "" if db == self.db else str(db), key, text, "", *_new(record, lifetime)
 
-    @contextmanager
-    def _door(self) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            raise StoreError(
-                f"The store of task results (Redis) did not do what was asked: {error}. "
-                "Check OPTIONS['RESULTS'] or the Celery result backend, and that Redis runs."
-            ) from error
+    def _change(self, script: str, seed: Record, *args: str) -> Record | None:
+        """Return the record as the script leaves it, which is given the seed only where there is no record yet."""
+        text = self._call(script, *args)
+        if text == _NO_RECORD:
+            text = self._call(script, *args, *seed_of(seed))
+        return told(seed.id, text)
+
+    def _call(self, script: str, *args: str) -> Any:
+        with _DOOR:
+            return self._caller.call(self._scripts[script], args)
+
+    def _call_many(
+        self, script: str, calls: Sequence[Call], *, again: Callable[[Sequence[str]], Sequence[str]]
+    ) -> list[Any]:
+        """Return the answers of a script, a StoreError in place of each that is not one."""
+        answers: list[Any] = []
+        for chunk in _chunks(calls):
+            try:
+                answers += self._caller.call_many(self._scripts[script], chunk, again)
+            except redis.RedisError as error:
+                # There is no connection: nobody asks for another one with what is left.
+                answers += [error] * (len(calls) - len(answers))
+                break
+        return [_error_of(each) if isinstance(each, redis.RedisError | Missing) else each for each in answers]
 
 
-def redis_url(url: str) -> str:
-    """Return a URL of Celery's as redis-py has it: a socket's (``redis+socket:///path?virtual_host=1``), or of TLS."""
-    for scheme in ("redis+socket:", "socket:"):
-        if url.startswith(scheme):
-            return "unix:" + url.removeprefix(scheme).replace("virtual_host=", "db=")
-    return re.sub(r"(?<=ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1].lower(), url)
+def _new(record: Record, lifetime: float | None) -> Call:
+    return _member(record.id), _milliseconds(lifetime), *seed_of(record), *places_of(record)
 
 
-def _script(path: Path) -> str:
-    return (LUA / "common.lua").read_text() + path.read_text()
+def _if_not_done(call: Sequence[str]) -> Sequence[str]:
+    """Return a call of push.lua that does nothing where there is a record already."""
+    return (*call[:3], "1", *call[4:])
+
+
+def _chunks(calls: Sequence[Call]) -> Iterator[list[Call]]:
+    chunk: list[Call] = []
+    length = 0
+    for call in calls:
+        chunk.append(call)
+        length += sum(map(len, call))
+        if len(chunk) == CHUNK or length >= CHUNK_LENGTH:
+            yield chunk
+            chunk, length = [], 0
+    if chunk:
+        yield chunk
+
+
+def _ending(outcome: Outcome) -> tuple[str, ...]:
+    """Return an outcome as the scripts take it."""
+    again = outcome.status == "READY"
+    due = (outcome.due or outcome.at) if again else None
+    return (
+        outcome.token,
+        outcome.status,
+        to_text(outcome.at),
+        error_text(outcome.error) if outcome.error else "",
+        json.dumps(outcome.return_value) if outcome.status == "SUCCESSFUL" else "",
+        to_text(due) or "",
+        milliseconds_of(due),
+        "1" if outcome.retry else "",
+        error_text(CANCELLED) if again else "",
+    )
 
 
 def _member(result_id: str) -> str:
@@ -148,92 +255,37 @@ def _member(result_id: str) -> str:
     return result_id.encode(errors="backslashreplace").decode()
 
 
-def _milliseconds(lifetime: float | None) -> int | str:
-    return "" if lifetime is None else max(1, int(lifetime * 1000))
+def _milliseconds(lifetime: float | None) -> str:
+    return "" if lifetime is None else str(max(1, int(lifetime * 1000)))
 
 
-def _score(moment: datetime) -> int:
-    """Return a moment as sorted sets have it: milliseconds since 1970."""
-    return int(cast("datetime", to_aware(moment)).timestamp() * 1000)
+class _Door:
+    """Lets nothing of Redis out but StoreError. A class: a context manager made of a generator costs a microsecond a call."""
 
-
-_STATIC = ("name", "path", "alias", "queue_name", "args", "kwargs", "priority", "context")
-
-
-def _seed(record: Record) -> str:
-    """Return a whole record as the flat list of fields that HSET takes.
-
-    What the first release does not know has fields of its own beside the facts, where it does not look.
-    """
-    fields: dict[str, Any] = {
-        "facts": json.dumps({name: getattr(record, name) for name in _STATIC} | _moments(record)),
-        "sending": json.dumps(record.sending) if record.sending else None,
-        "queue": record.queue_name,
-        "status": record.status,
-        "retries": record.retries,
-        "attempt": record.attempt,
-        "resent": record.resent or None,
-        "lease": record.lease,
-        "started_at": to_text(record.started_at),
-        "last_attempted_at": to_text(record.last_attempted_at),
-        "expires": to_text(record.expires),
-        "expires_ms": _score(record.expires) if record.expires else None,
-        "due": to_text(record.due),
-        "due_ms": _score(record.due) if record.due else None,
-    }
-    fields |= {f"worker:{number}": worker for number, worker in enumerate(record.worker_ids, 1)}
-    fields |= {f"error:{error.attempt}": _error_text(error) for error in record.errors}
-    known = {name: str(value) for name, value in fields.items() if value is not None}
-    return json.dumps([text for pair in known.items() for text in pair])
-
-
-def _moments(record: Record) -> dict[str, str | None]:
-    return {"run_after": to_text(record.run_after), "enqueued_at": to_text(record.enqueued_at)}
-
-
-def _error_text(error: Error) -> str:
-    return json.dumps([error.exception_class_path, error.traceback])
-
-
-def _pairs(flat: Iterable[str]) -> dict[str, str]:
-    texts = iter(flat)
-    return dict(zip(texts, texts, strict=True))
-
-
-def _told(result_id: str, told: str) -> Record | None:
-    """Return the record that a script told as the flat list of its fields, in JSON; None for nothing."""
-    return _record(result_id, _pairs(json.loads(told))) if told else None
-
-
-def _records(found: Iterable[tuple[str, str]]) -> list[Record]:
-    records = (_told(result_id, told) for result_id, told in found)
-    return [record for record in records if record is not None]
-
-
-def _record(result_id: str, fields: Mapping[str, str]) -> Record | None:
-    if not fields:
+    def __enter__(self) -> None:
         return None
-    facts: dict[str, Any] = json.loads(fields["facts"])
-    facts |= {name: from_text(facts[name]) for name in ("run_after", "enqueued_at")}
-    errors = [(*json.loads(fields[name]), int(name.partition(":")[2])) for name in _numbered(fields, "error:")]
-    return Record(
-        id=result_id,
-        **facts,
-        sending=json.loads(fields.get("sending", "{}")),
-        expires=from_text(fields.get("expires")),
-        due=from_text(fields.get("due")),
-        resent=int(fields.get("resent", 0)),
-        lease=fields.get("lease", ""),
-        status=cast("Status", fields["status"]),
-        retries=int(fields["retries"]),
-        started_at=from_text(fields.get("started_at")),
-        last_attempted_at=from_text(fields.get("last_attempted_at")),
-        finished_at=from_text(fields.get("finished_at")),
-        worker_ids=tuple(fields[name] for name in _numbered(fields, "worker:")),
-        errors=tuple(Error(exception_class_path=path, traceback=text, attempt=number) for path, text, number in errors),
-        return_value=json.loads(fields.get("value", "null")),
-    )
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, redis.RedisError):
+            raise _error_of(error) from error
+        if isinstance(error, UnicodeEncodeError):
+            raise StoreError(
+                f"Redis holds texts that are UTF-8, and this is not: {ascii(error.object)[:80]}."
+            ) from error
 
 
-def _numbered(fields: Iterable[str], prefix: str) -> list[str]:
-    return sorted((name for name in fields if name.startswith(prefix)), key=lambda name: int(name[len(prefix) :]))
+_DOOR = _Door()
+
+
+def _error_of(error: redis.RedisError | Missing) -> StoreError:
+    advice = "Check OPTIONS['RESULTS'] or the Celery result backend, and that Redis runs."
+    if isinstance(error, Missing):
+        known: StoreError = AnswerMissing(
+            f"The store of task results (Redis) was asked, and its answer is missing: {error.error}. What was asked may have "
+            f"been done, or not. {advice}"
+        )
+        known.__cause__ = error.error
+        return known
+    known = StoreError(f"The store of task results (Redis) did not do what was asked: {error}. {advice}")
+    known.__cause__ = error
+    return known

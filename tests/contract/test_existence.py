@@ -101,10 +101,11 @@ def test_02_a_result_is_ready_before_any_worker_has_run(keep: Any) -> None:
 
 def test_03_a_worker_that_is_faster_than_enqueue_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     # The whole task runs while its message is being sent.
-    def send(name: str, args: Any, kwargs: Any, *, task_id: str, headers: Any, **options: Any) -> None:
-        the_app().tasks[name].apply(args, kwargs, task_id=task_id, headers=headers)
+    def send(producer: Any, name: str, message: Any, *, headers: Any, **options: Any) -> None:
+        args, kwargs, _ = message.body
+        the_app().tasks[name].apply(args, kwargs, task_id=message.headers["id"], headers=headers)
 
-    monkeypatch.setattr(the_app(), "send_task", send)
+    monkeypatch.setattr(the_app().amqp, "send_task_message", send)
     with listening() as heard:
         result = jobs.note.enqueue(1)
     assert result.status == TaskResultStatus.READY
@@ -120,11 +121,11 @@ def test_03_a_worker_that_is_faster_than_enqueue_is_not_overwritten(monkeypatch:
 def test_03_a_message_that_was_not_sent_leaves_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def refuse(name: str, args: Any, kwargs: Any, *, task_id: str, **options: Any) -> None:
-        tried.append(jobs.note.get_result(task_id).id)
+    def refuse(producer: Any, name: str, message: Any, **options: Any) -> None:
+        tried.append(jobs.note.get_result(message.headers["id"]).id)
         raise ConnectionError("nobody home")
 
-    monkeypatch.setattr(the_app(), "send_task", refuse)
+    monkeypatch.setattr(the_app().amqp, "send_task_message", refuse)
     with pytest.raises(Exception, match="was not enqueued"):
         jobs.note.enqueue(1)
     with pytest.raises(TaskResultDoesNotExist):
@@ -141,7 +142,8 @@ def test_04_get_result_equals_what_enqueue_returned_in_every_field(keep: Any) ->
         read = jobs.note.get_result(enqueued.id)
     assert read == enqueued
     assert fields_of(read) == fields_of(enqueued)
-    assert type(read) is type(enqueued) is TaskResult
+    assert type(read) is type(enqueued)
+    assert isinstance(read, TaskResult)
     assert type(read.status) is TaskResultStatus
 
 

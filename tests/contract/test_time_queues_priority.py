@@ -5,13 +5,16 @@ from __future__ import annotations
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.test import override_settings
 from django.utils import timezone
 
+from tasks_celery import publish
 from tasks_celery.compat import InvalidTask, TaskResultDoesNotExist, TaskResultStatus, task_backends
 from tests.contract import jobs
+from tests.shop.brokers import a_heartbeat
 from tests.shop.running import (
     a_worker,
     configured,
@@ -50,7 +53,10 @@ def numbers_sent(monkeypatch: pytest.MonkeyPatch, **conf: Any) -> dict[int, Any]
     """Return the broker's number for each priority of Django's, as enqueueing sends them."""
     sent: list[Any] = []
     with configured(the_app(), **conf), monkeypatch.context() as patched:
-        patched.setattr(the_app(), "send_task", lambda *args, priority, **options: sent.append(priority))
+        # Nobody is there to connect to.
+        connection = mock.Mock(_reraise_as_library_errors=nullcontext)
+        patched.setattr(publish, "sending", lambda app, *, within: nullcontext(mock.Mock(connection=connection)))
+        patched.setattr(the_app().amqp, "send_task_message", lambda *args, priority, **options: sent.append(priority))
         for priority in RANGE:
             result = jobs.note.using(priority=priority).enqueue()
             assert jobs.note.get_result(result.id).task.priority == priority
@@ -118,7 +124,7 @@ def test_40_where_it_has_them_the_backend_says_so(conf: dict[str, Any]) -> None:
     ("zone", "use_tz"), [("America/Chicago", True), ("America/Chicago", False), ("Asia/Kathmandu", False)]
 )
 def test_41_a_task_is_not_early(zone: str, use_tz: bool) -> None:
-    with override_settings(USE_TZ=use_tz, TIME_ZONE=zone), a_worker():
+    with override_settings(USE_TZ=use_tz, TIME_ZONE=zone), a_worker(), a_heartbeat():
         due = timezone.now() + timedelta(seconds=0.5)
         result = jobs.note.using(run_after=due).enqueue()
         # Behind it in the queue, and done before it.
@@ -131,9 +137,22 @@ def test_41_a_task_is_not_early(zone: str, use_tz: bool) -> None:
 @pytest.mark.parametrize("use_tz", [True, False], ids=["aware", "naive"])
 def test_41_a_time_that_is_none_is_refused(use_tz: bool) -> None:
     with override_settings(USE_TZ=use_tz):
-        for odd in (timedelta(hours=1), "2100-01-01T00:00:00+00:00", 3600):
+        for odd in ("2100-01-01T00:00:00+00:00", 3600):
             with pytest.raises(InvalidTask, match="run_after"):
                 jobs.note.using(run_after=odd)
+
+
+@pytest.mark.parametrize("use_tz", [True, False], ids=["aware", "naive"])
+@MEMORY_AND_REDIS
+def test_41_a_timedelta_counts_from_enqueue_on(keep: Any, use_tz: bool) -> None:
+    # docs/ref/tasks.txt allows one, where Django's own validation breaks.
+    with override_settings(USE_TZ=use_tz), keep():
+        task = jobs.note.using(run_after=timedelta(hours=1))
+        before = timezone.now()
+        result = task.enqueue()
+        assert before <= result.task.run_after - timedelta(hours=1) <= timezone.now()
+        assert timezone.is_aware(result.task.run_after) is use_tz
+        assert jobs.note.get_result(result.id) == result
 
 
 @MEMORY_AND_REDIS
@@ -154,9 +173,19 @@ def test_42_a_record_that_waits_for_its_time_outlives_result_expires(keep: Any) 
         assert late.status == TaskResultStatus.READY
 
 
+@MEMORY_AND_REDIS
+def test_42_a_task_that_waits_for_its_time_is_no_message(keep: Any) -> None:
+    with keep():
+        result = jobs.note.using(run_after=timezone.now() + timedelta(days=2)).enqueue()
+        assert waiting("default") == 0
+        assert result.status == TaskResultStatus.READY
+        record = task_backends["default"].results.store.get(result.id)
+        assert (record.held, record.due) == (True, result.task.run_after)
+
+
 def test_42_a_message_that_is_delivered_again_does_not_run_again() -> None:
     # What Redis does to a message that waits for longer than the visibility timeout.
-    with a_worker(), listening() as heard:
+    with a_worker(), a_heartbeat(), listening() as heard:
         result = jobs.note.using(run_after=timezone.now() + timedelta(seconds=0.3)).enqueue()
         for _ in range(3):
             the_app().send_task(
@@ -192,10 +221,8 @@ def test_43_an_aware_run_after_is_the_projects_local_time_without_use_tz(zone: s
         assert timezone.is_naive(result.task.run_after)
         assert timezone.make_aware(result.task.run_after, timezone.get_default_timezone()) == due
         assert jobs.note.get_result(result.id) == result
-    with the_app().connection_for_write() as connection, connection.SimpleQueue("default") as there:
-        message = there.get(block=False)
-        message.ack()
-    assert datetime.fromisoformat(message.headers["eta"]) == due
+        held = task_backends["default"].results.store.get(result.id).due
+        assert timezone.make_aware(held, timezone.get_default_timezone()) == due
 
 
 # --- 44, 45, 46

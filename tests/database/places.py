@@ -28,5 +28,6 @@ def known_as(alias: str, **database: Any) -> Iterator[None]:
 def migrated_as(alias: str, **database: Any) -> Iterator[None]:
     """Let this process know a database that has the tables of the store, and those that point at them."""
     with known_as(alias, **database):
-        call_command("migrate", "database", database=alias, verbosity=0)
+        for app in ("tasks_celery_database", "database"):
+            call_command("migrate", app, database=alias, verbosity=0)
         yield

@@ -7,7 +7,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from tasks_celery.database.models import TaskRecord
 from tasks_celery.database.store import LOOKS, DatabaseStore
 from tasks_celery.exceptions import OptionsError, StoreError
-from tasks_celery.stores import Store, open_store
+from tasks_celery.stores import Record, Store, open_store
 from tests.database.places import known_as, migrated_as
 from tests.shop import tasks
 from tests.stores.cases import StoreContract
@@ -42,6 +43,10 @@ def unguarded(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         yield
 
 
+# What the first release does not know.
+NEW = {"held", "cancelled", "unique", "unique_until", "unique_expires", "unique_digest"}
+
+
 def every_call(store: Store) -> list[Callable[[], Any]]:
     """Return a call of each kind, about a task that is not there."""
     record = a_record()
@@ -51,6 +56,12 @@ def every_call(store: Store) -> list[Callable[[], Any]]:
         lambda: store.claim(record, an_attempt(), lifetime=HOUR),
         lambda: store.settle(record, an_outcome(), lifetime=HOUR),
         lambda: store.get(record.id),
+        lambda: store.create(a_record(unique="k"), lifetime=HOUR),
+        lambda: store.create_many([record], lifetimes=[HOUR]),
+        lambda: store.cancel(record.id, an_outcome("FAILED")),
+        store.next_due,
+        lambda: store.take_due(before=WHEN, until=WHEN, limit=1),
+        lambda: store.sent([record.id], at=WHEN),
         lambda: store.hold("lease", "one", seconds=HOUR),
         lambda: store.release("lease", "one"),
         lambda: store.waiting(before=WHEN),
@@ -137,9 +148,12 @@ def test_an_id_that_a_database_cannot_hold_is_refused_and_says_why(store: Databa
         lambda: store.create(a_record(id=odd), lifetime=HOUR),
         lambda: store.claim(a_record(id=odd), an_attempt(), lifetime=HOUR),
         lambda: store.settle(a_record(id=odd), an_outcome("FAILED"), lifetime=HOUR),
+        lambda: store.create_many([a_record(), a_record(id=odd)], lifetimes=[HOUR, HOUR]),
     ):
         with pytest.raises(StoreError, match="cannot be kept in a database"):
             call()
+    store.sent([odd], at=WHEN)
+    assert store.cancel(odd, an_outcome("FAILED")) is None
     assert not TaskRecord.objects.exists()
 
 
@@ -221,6 +235,52 @@ def test_a_task_without_a_record_costs_an_insert_at_its_start(store: DatabaseSto
 def test_a_record_is_created_in_a_savepoint_of_the_callers_transaction(store: DatabaseStore) -> None:
     with transaction.atomic(), statements("SAVEPOINT", "INSERT", "RELEASE"):
         store.create(a_record(), lifetime=HOUR)
+
+
+@outside_a_transaction
+def test_many_tasks_cost_a_statement_for_many_of_them(store: DatabaseStore) -> None:
+    with CaptureQueriesContext(connection) as seen:
+        store.create_many([a_record() for _ in range(100)], lifetimes=[HOUR] * 100)
+    # SQLite takes a limited number of values at a time.
+    assert len(seen) < 10
+
+
+@outside_a_transaction
+def test_a_unique_task_costs_a_look_more_and_its_like_two_looks_and_no_error(store: DatabaseStore) -> None:
+    with statements("SELECT", *INSERT):
+        store.create(a_record(unique="k"), lifetime=HOUR)
+    with statements("SELECT", "SELECT"):
+        store.create(a_record(unique="k"), lifetime=HOUR)
+
+
+@outside_a_transaction
+def test_held_tasks_are_taken_with_three_statements_and_sent_with_one(store: DatabaseStore) -> None:
+    records = [a_record(held=True, due=WHEN) for _ in range(100)]
+    store.create_many(records, lifetimes=[HOUR] * 100)
+    with statements("SELECT", "UPDATE", "SELECT"):
+        assert len(store.take_due(before=WHEN, until=WHEN, limit=500)) == 100
+    with statements("UPDATE"):
+        store.sent([record.id for record in records], at=WHEN)
+    assert store.next_due() is None
+
+
+@pytest.mark.django_db
+def test_a_row_that_another_mover_has_taken_meanwhile_is_not_taken(
+    store: DatabaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (a_record(held=True, due=WHEN) for _ in range(2))
+    store.create_many([first, second], lifetimes=[HOUR] * 2)
+    marked = store._take_marked
+
+    def be_late(due: Any, until: datetime, limit: int) -> list[TaskRecord]:
+        rows = list(due)
+        TaskRecord.objects.filter(pk=first.id).update(due=until)
+        monkeypatch.setattr(type(due), "__getitem__", lambda self, key: rows)
+        return marked(due, until, limit)
+
+    monkeypatch.setattr(store, "_take_marked", be_late)
+    taken = store.take_due(before=WHEN, until=WHEN + timedelta(hours=1), limit=2)
+    assert [record.id for record in taken] == [second.id]
 
 
 @outside_a_transaction
@@ -363,6 +423,91 @@ def test_an_error_that_comes_late_does_not_lengthen_the_lifetime(store: Database
     before = TaskRecord.objects.get().keep_until
     store.settle(record, an_outcome("READY", attempt=1, error=NO_PAPER), lifetime=None)
     assert TaskRecord.objects.get().keep_until == before
+
+
+@pytest.mark.django_db
+def test_a_row_whose_key_outlasts_it_stays_until_the_key_is_free(store: DatabaseStore) -> None:
+    for seconds in (HOUR, -1):
+        expires = datetime.now(UTC) + timedelta(seconds=seconds)
+        store.create(a_record(unique=f"{seconds}", unique_until="time", unique_expires=expires), lifetime=0)
+    store.tidy()
+    assert [row.unique for row in TaskRecord.objects.all()] == [f"{HOUR}"]
+
+
+@pytest.mark.django_db
+def test_a_row_whose_time_is_over_gives_way_to_a_new_unique_record(store: DatabaseStore) -> None:
+    old, new = a_record(id="same", unique="old"), a_record(id="same", unique="new")
+    store.create(old, lifetime=0)
+    assert store.create(new, lifetime=HOUR) is None
+    assert store.create(a_record(unique="new"), lifetime=HOUR) == "same"
+    assert store.create(a_record(unique="old"), lifetime=HOUR) is None
+
+
+@pytest.mark.django_db
+def test_a_row_does_not_hold_a_key_that_is_free(store: DatabaseStore) -> None:
+    record = a_record(unique="k")
+    store.create(record, lifetime=HOUR)
+    assert TaskRecord.objects.get().unique_digest
+    store.settle(record, an_outcome("FAILED"), lifetime=HOUR)
+    assert (TaskRecord.objects.get().unique_digest, TaskRecord.objects.get().unique) == (None, "k")
+
+
+@pytest.mark.django_db
+def test_a_key_that_another_took_meanwhile_is_his(store: DatabaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whether the new record needs a row or has one whose time is over.
+    for existing in (False, True):
+        first, second = a_record(unique=f"k{existing}"), a_record(unique=f"k{existing}")
+        if existing:
+            store.create(a_record(id=second.id), lifetime=0)
+        look = store._other_holder
+
+        def be_late(record: Record, first: Record = first, look: Any = look) -> str | None:
+            monkeypatch.setattr(store, "_other_holder", look)
+            found = look(record)
+            store.create(first, lifetime=HOUR)
+            return found
+
+        monkeypatch.setattr(store, "_other_holder", be_late)
+        with transaction.atomic():
+            assert store.create(second, lifetime=HOUR) == first.id
+        assert store.get(second.id) is None
+
+
+# --- beside a worker of the first release
+
+
+@pytest.mark.django_db
+def test_a_row_that_the_first_release_wrote_is_read(store: DatabaseStore) -> None:
+    store.create(a_record(), lifetime=HOUR)
+    columns = ", ".join(f'"{field.column}"' for field in TaskRecord._meta.fields if field.name not in NEW)
+    with connection.cursor() as cursor:
+        table = TaskRecord._meta.db_table
+        copied = columns.replace('"id"', "'old'")
+        cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {copied} FROM {table}")
+    (kept,) = TaskRecord.objects.exclude(pk="old")
+    assert store.get("old") == replace(a_record(id="old"), enqueued_at=kept.enqueued_at)
+    assert store.claim(a_record(id="old"), an_attempt(), lifetime=HOUR) is not None
+
+
+@pytest.mark.django_db
+def test_a_held_task_that_was_begun_there_is_not_held_any_more(store: DatabaseStore) -> None:
+    record = a_record(held=True, due=WHEN, queue_name="old")
+    store.create(record, lifetime=HOUR)
+    for status in ("RUNNING", "READY"):
+        TaskRecord.objects.update(status=status, worker_ids=["old"])
+        known = store.get(record.id)
+        assert known is not None
+        assert not known.held
+        assert store.next_due() is None
+        assert store.take_due(before=WHEN, until=WHEN, limit=1) == []
+    assert store.waiting(before=WHEN + timedelta(hours=1)) == {"old": 1}
+
+
+@pytest.mark.django_db
+def test_a_unique_task_that_has_ended_there_keeps_nobody_out(store: DatabaseStore) -> None:
+    store.create(a_record(unique="k"), lifetime=HOUR)
+    TaskRecord.objects.update(status="FAILED")
+    assert store.create(a_record(unique="k"), lifetime=HOUR) is None
 
 
 # --- time zones

@@ -12,11 +12,14 @@ import pytest
 
 from tasks_celery.stores import Attempt, Error, Outcome, Record, Store
 from tasks_celery.stores.memory import MemoryStore
+from tests.stores.cancelling import STOPPED, CancellingContract
+from tests.stores.holding import HoldingContract, send_all
 from tests.stores.making import HOUR, NO_PAPER, WHEN, a_record, an_attempt, an_outcome
 from tests.stores.sweeping import SweepingContract
+from tests.stores.uniqueness import UniqueContract
 
 
-class StoreContract(SweepingContract):
+class StoreContract(SweepingContract, HoldingContract, UniqueContract, CancellingContract):
     """The promises; `store` is a fixture of the subclass."""
 
     @pytest.fixture
@@ -110,6 +113,27 @@ class StoreContract(SweepingContract):
         running = store.claim(record, an_attempt(), lifetime=HOUR)
         store.create(replace(record, args=["other"]), lifetime=HOUR)
         assert store.get(record.id) == running
+
+    def test_many_are_kept_as_one_is(self, store: Store) -> None:
+        there = a_record()
+        store.create(there, lifetime=HOUR)
+        running = store.claim(there, an_attempt(), lifetime=HOUR)
+        records = [a_record(args=[each], due=WHEN, run_after=WHEN) for each in range(520)]
+        again = replace(records[0], args=["again"])
+        found = store.create_many([there, *records, again], lifetimes=[HOUR, *[None] * 260, *[HOUR] * 261])
+        assert found == [None] * 522
+        assert store.get(there.id) == running
+        for each in (0, 1, 498, 499, 500, 501, 519):
+            assert store.get(records[each].id) == records[each]
+
+    def test_each_of_many_has_a_lifetime_of_its_own(self, store: Store) -> None:
+        gone, kept = a_record(), a_record()
+        store.create_many([gone, kept], lifetimes=[0.01, None])
+        self._wait_until_gone(store, gone)
+        assert store.get(kept.id) == kept
+
+    def test_none_of_many_is_none(self, store: Store) -> None:
+        assert store.create_many([], lifetimes=[]) == []
 
     def test_a_discarded_record_is_gone(self, store: Store) -> None:
         record = a_record()
@@ -322,7 +346,9 @@ class StoreContract(SweepingContract):
 
     @pytest.mark.parametrize("seed", range(25))
     def test_any_story_goes_on_as_it_does_in_memory(self, store: Store, seed: int) -> None:
-        model, record, story = MemoryStore(), a_record(), Story(seed)
+        model, story = MemoryStore(), Story(seed)
+        record = a_record(held=seed % 3 == 0, due=WHEN, expires=WHEN, unique=f"story {a_record().id}")
+        send_all(store)
         for step in range(25):
             call = story.next_step(record, model.get(record.id), step)
             assert call(model) == call(store), (seed, step)
@@ -362,11 +388,25 @@ class Story:
             return lambda store: store.create(record, lifetime=HOUR)
         if chance < 0.15 and not self._attempts:
             return lambda store: store.discard(record.id)
+        if chance < 0.2:
+            return self._by_others(record, step)
         if chance < 0.6 or not self._untold:
             attempt = self._delivery(step)
             return lambda store: store.claim(record, attempt, lifetime=HOUR)
         outcome = self._report(step)
         return lambda store: store.settle(record, outcome, lifetime=HOUR)
+
+    def _by_others(self, record: Record, step: int) -> Callable[[Store], Any]:
+        at, outcome, other = WHEN + timedelta(seconds=step), an_outcome("FAILED", after=step, error=STOPPED), a_record()
+        return self._chance.choice(
+            [
+                lambda store: store.cancel(record.id, outcome),
+                lambda store: store.take_due(before=at, until=at, limit=10),
+                lambda store: store.sent([record.id], at=at),
+                lambda store: store.next_due(),
+                lambda store: store.create(replace(record, id=other.id, held=False), lifetime=HOUR),
+            ]
+        )
 
     def _delivery(self, step: int) -> Attempt:
         worker_id = self._chance.choice(["one", "two"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import fakeredis
@@ -16,7 +17,7 @@ from tasks_celery.stores.memory import MemoryStore
 from tasks_celery.stores.nowhere import Nowhere
 from tasks_celery.stores.redis import RedisStore, redis_url
 from tests.stores.cases import StoreContract
-from tests.stores.making import HOUR, a_record, an_attempt, an_outcome
+from tests.stores.making import HOUR, WHEN, a_record, an_attempt, an_outcome
 
 
 def a_fake_redis(monkeypatch: pytest.MonkeyPatch, *, key_prefix: str = "test:") -> RedisStore:
@@ -48,6 +49,11 @@ def test_a_server_that_is_away_is_a_store_error_that_says_what_to_do() -> None:
         lambda: store.discard("x"),
         lambda: store.claim(a_record(), an_attempt(), lifetime=HOUR),
         lambda: store.settle(a_record(), an_outcome(), lifetime=HOUR),
+        lambda: store.create_many([a_record()], lifetimes=[HOUR]),
+        lambda: store.cancel("x", an_outcome("FAILED")),
+        store.next_due,
+        lambda: store.take_due(before=WHEN, until=WHEN, limit=1),
+        lambda: store.sent(["x"], at=WHEN),
     ):
         with pytest.raises(StoreError, match=r"OPTIONS\['RESULTS'\]") as caught:
             call()
@@ -65,6 +71,41 @@ def test_key_prefixes_keep_projects_apart(monkeypatch: pytest.MonkeyPatch) -> No
     one.create(record, lifetime=HOUR)
     assert two.get(record.id) is None
     assert one.get(record.id) == record
+
+
+@pytest.mark.parametrize("expires", [None, 60.0])
+def test_a_unique_key_does_not_stay_for_ever(monkeypatch: pytest.MonkeyPatch, expires: float | None) -> None:
+    store = a_fake_redis(monkeypatch, key_prefix=f"{uuid4().hex}:")
+    ends = datetime.now(UTC) + timedelta(seconds=expires) if expires else None
+    record = a_record(unique="k", unique_expires=ends)
+    for change, lifetime in (
+        (lambda: store.create(record, lifetime=120), 120),
+        (lambda: store.claim(record, an_attempt(), lifetime=HOUR), HOUR),
+        (lambda: store.settle(record, an_outcome("READY", attempt=1), lifetime=None), None),
+    ):
+        change()
+        left = store._client.pttl(f"{store._prefix}unique:k") / 1000
+        longest = expires or lifetime
+        assert (longest - 30 < left <= longest) if longest else left < 0
+    store.settle(record, an_outcome("FAILED"), lifetime=None)
+    assert not store._client.exists(f"{store._prefix}unique:k")
+
+
+@pytest.mark.parametrize("end", ["claim", "settle", "cancel", "sent", "resend", "discard"])
+def test_nothing_is_left_of_a_hold(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    store, record = a_fake_redis(monkeypatch, key_prefix=f"{uuid4().hex}:"), a_record(held=True, due=WHEN)
+    store.create(record, lifetime=HOUR)
+    ends = {
+        "claim": lambda: store.claim(record, an_attempt(), lifetime=HOUR),
+        "settle": lambda: store.settle(record, an_outcome("FAILED"), lifetime=HOUR),
+        "cancel": lambda: store.cancel(record.id, an_outcome("FAILED")),
+        "sent": lambda: store.sent([record.id], at=WHEN),
+        "resend": lambda: store.resend(record, due=WHEN, lifetime=HOUR),
+        "discard": lambda: store.discard(record.id),
+    }
+    ends[end]()
+    assert not store._client.exists(f"{store._prefix}held")
+    assert not store._client.hexists(f"{store._prefix}result:{record.id}", "held")
 
 
 def test_a_store_connects_to_nothing_when_it_is_made() -> None:  # contract 49
@@ -139,8 +180,13 @@ def test_redis_without_its_client_says_what_to_install(monkeypatch: pytest.Monke
 
 
 def test_nowhere_keeps_nothing_and_refuses_nothing() -> None:
-    store, record = Nowhere(), a_record()
-    store.create(record, lifetime=HOUR)
+    store, record = Nowhere(), a_record(held=True, due=WHEN, unique="k")
+    for _ in range(2):
+        assert store.create(record, lifetime=HOUR) is None
+        assert store.create_many([record, record], lifetimes=[HOUR, HOUR]) == [None, None]
+    assert store.cancel(record.id, an_outcome("FAILED")) is None
+    assert (store.next_due(), store.take_due(before=WHEN, until=WHEN, limit=1)) == (None, [])
+    store.sent([record.id], at=WHEN)
     store.discard(record.id)
     for worker_id in ("one", "two"):
         claimed = store.claim(record, an_attempt(worker_id), lifetime=HOUR)

@@ -1,59 +1,56 @@
--- Before each script. ARGV[1] is the prefix of all keys; a record is a hash, and the sweeper finds those that are
--- not finished in sorted sets: by queue what waits, and apart from that what runs and what may expire.
-local prefix = ARGV[1]
-local RUNNING, EXPIRES, QUEUES = prefix .. 'running', prefix .. 'expires', prefix .. 'queues'
+-- Before each script. ARGV[1] is the prefix of all keys; a record is a hash, and who looks for tasks that have not ended
+-- finds them in sorted sets: by queue what waits, and apart from that what runs, what may expire, and what is held.
+-- Short, for a script makes all of its functions anew at each call, and this is all that enqueueing needs.
+local call, prefix = redis.call, ARGV[1]
+local RUNNING, EXPIRES, QUEUES, HELD = prefix .. 'running', prefix .. 'expires', prefix .. 'queues', prefix .. 'held'
 
 local function key_of(id) return prefix .. 'result:' .. id end
 local function waiting_in(queue) return prefix .. 'ready:' .. queue end
-local function is_held(lease) return redis.call('EXISTS', prefix .. 'lease:' .. lease) == 1 end
+local function unique_as(unique) return prefix .. 'unique:' .. unique end
 
-local function seed(id, fields)
-  if redis.call('EXISTS', key_of(id)) == 1 then return false end
-  redis.call('HSET', key_of(id), unpack(cjson.decode(fields)))
-  return true
+-- Whether a unique key keeps others out, by what the record of its holder says: its end may have been told by a worker
+-- of an earlier release, which knows no such keys. A key for a time does not ask.
+local function keeps_out(until_when, status, attempt)
+  if until_when == 'time' then return true end
+  if until_when == 'start' then return status == 'READY' and attempt == '0' end
+  return status == 'READY' or status == 'RUNNING'
 end
 
-local function keep(id, lifetime)
-  if lifetime == '' then redis.call('PERSIST', key_of(id)) else redis.call('PEXPIRE', key_of(id), lifetime) end
+-- Return who else holds a unique key, nil for nobody.
+local function other_holder(id, unique)
+  local value = call('GET', unique_as(unique))
+  if not value then return nil end
+  local until_when, holder = string.match(value, '^(%a+):(.*)$')
+  if holder == id then return nil end
+  local now = call('HMGET', key_of(holder), 'status', 'attempt')
+  return keeps_out(until_when, now[1], now[2]) and holder or nil
 end
 
-local function place(set, id, score)
-  if score then redis.call('ZADD', set, score, id) else redis.call('ZREM', set, id) end
+-- Write a record that is not there. ARGV[at] and on: facts, queue, due, due in ms, and further fields in JSON; '' for
+-- what it has not.
+local function seed(id, at)
+  local key, more = key_of(id), ARGV[at + 4]
+  call('HSET', key, 'status', 'READY', 'retries', '0', 'attempt', '0', 'facts', ARGV[at], 'queue', ARGV[at + 1])
+  if ARGV[at + 2] ~= '' then call('HSET', key, 'due', ARGV[at + 2], 'due_ms', ARGV[at + 3]) end
+  if more ~= '' then call('HSET', key, unpack(cjson.decode(more))) end
 end
 
--- Bring the sorted sets in line with a record; records of the first release have no queue and no due time.
-local function index(id)
-  local now = redis.call('HMGET', key_of(id), 'status', 'queue', 'due_ms', 'expires_ms', 'lease')
-  local status, queue = now[1], now[2]
-  local waits = status == 'READY'
-  if queue then
-    place(waiting_in(queue), id, waits and now[3])
-    if waits and now[3] then redis.call('SADD', QUEUES, queue) end
+-- Write a new record, where it is to be found, and its unique key. After what `seed` takes: expiry in ms, when it is to be
+-- sent in microseconds, unique key, until when, and expiry of that in ms; none of them, or '' for what it has not.
+local function create(id, lifetime, at)
+  seed(id, at)
+  if lifetime ~= '' then call('PEXPIRE', key_of(id), lifetime) end
+  local queue, due, expires, held, unique = ARGV[at + 1], ARGV[at + 3], ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
+  if held and held ~= '' then
+    call('ZADD', HELD, held, id)
+  elseif due ~= '' then
+    call('ZADD', waiting_in(queue), due, id)
+    call('SADD', QUEUES, queue)
   end
-  if now[4] then place(EXPIRES, id, waits and now[4]) end
-  if now[5] then place(RUNNING, id, status == 'RUNNING' and 0) end
-end
-
--- A record as one text: a client written in Python takes many times as long to read it field by field.
-local function told(id) return cjson.encode(redis.call('HGETALL', key_of(id))) end
-
--- Return up to `limit` records of a sorted set that pass; entries whose record is gone are removed.
-local function pick(set, top, limit, passes)
-  local found, gone, start = {}, {}, 0
-  while #found < limit do
-    local ids = redis.call('ZRANGEBYSCORE', set, '-inf', top, 'LIMIT', start, 500)
-    if #ids == 0 then break end
-    for _, id in ipairs(ids) do
-      if redis.call('EXISTS', key_of(id)) == 0 then
-        gone[#gone + 1] = id
-      elseif #found < limit and passes(id) then
-        found[#found + 1] = { id, told(id) }
-      end
-    end
-    start = start + #ids
+  if expires and expires ~= '' then call('ZADD', EXPIRES, expires, id) end
+  if unique and unique ~= '' then
+    call('SET', unique_as(unique), ARGV[at + 8] .. ':' .. id)
+    if ARGV[at + 9] ~= '' then call('PEXPIREAT', unique_as(unique), ARGV[at + 9])
+    elseif lifetime ~= '' then call('PEXPIRE', unique_as(unique), lifetime) end
   end
-  for _, id in ipairs(gone) do redis.call('ZREM', set, id) end
-  return found
 end
-
-local function anything() return true end

@@ -1,0 +1,1 @@
+"""Tasks that are cancelled on real workers."""

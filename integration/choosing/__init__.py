@@ -1,0 +1,1 @@
+"""Tasks with options of every kind on real workers."""

@@ -1,0 +1,1 @@
+"""Tasks of five priorities, and a worker that takes one at a time."""
