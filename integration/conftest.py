@@ -23,23 +23,17 @@ UNSET = ("REDIS_URL", "VAR_DIR", "PORT", "DIGEST_EVERY", "DEBUG", "SECRET_KEY", 
 
 # What is about brokers, stores and Celery rather than about one Django: once is enough.
 ONCE = {
-    "test_cancel.py",
-    "test_commit.py",
     "test_database.py",
     "test_elsewhere.py",
-    "test_express.py",
-    "test_load.py",
-    "test_messages.py",
     "test_no_store.py",
-    "test_options.py",
-    "test_priority.py",
     "test_result_backends.py",
-    "test_run_after.py",
     "test_sweeper.py",
     "test_time_zones.py",
     "test_trouble.py",
-    "test_unique.py",
 }
+
+#: All of it is run once.
+ASKING = Path(__file__).parent / "asking"
 
 T = TypeVar("T")
 
@@ -51,7 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
     skipped = pytest.mark.skip(reason="run by ./run test --full, or by its name")
     for item in items:
-        if item.path.name in ONCE and item.path not in named:
+        is_asking = item.path.is_relative_to(ASKING)
+        if (is_asking or item.path.name in ONCE) and not named & {item.path, ASKING if is_asking else item.path}:
             item.add_marker(skipped)
 
 

@@ -13,8 +13,9 @@ from celery import Celery
 from django.core.checks import CheckMessage
 from django.utils import timezone
 
-from tasks_celery import calls, cancel, checks, heartbeat, parent, publish, worker
+from tasks_celery import cancel, checks, heartbeat, parent, publish, worker
 from tasks_celery.celery import find_app
+from tasks_celery.checks.priority import cure
 from tasks_celery.compat import (
     DEFAULT_TASK_PRIORITY,
     AnyResult,
@@ -26,7 +27,7 @@ from tasks_celery.compat import (
 from tasks_celery.exceptions import TasksCeleryError
 from tasks_celery.options import Options, parse_options
 from tasks_celery.priority import Scale, scale_in
-from tasks_celery.priority_checks import cure
+from tasks_celery.publish import calls
 from tasks_celery.remembered import remembered
 from tasks_celery.results import Results, find_store, first_url, store_url, to_result
 from tasks_celery.task import CeleryTask

@@ -15,10 +15,10 @@ from django.db import connections
 from django.utils import timezone
 
 from tasks_celery.aliases import backend_of
-from tasks_celery.broker import RETRY_POLICY, sending
-from tasks_celery.commit import database_of
 from tasks_celery.compat import TaskResultDoesNotExist
 from tasks_celery.exceptions import EnqueueError, TaskCancelled
+from tasks_celery.publish.broker import RETRY_POLICY, sending
+from tasks_celery.publish.commit import database_of
 from tasks_celery.results import error_of, to_result
 from tasks_celery.stores import Outcome, Record
 from tasks_celery.stores.base import FINISHED

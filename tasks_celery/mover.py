@@ -11,9 +11,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
-from tasks_celery import committed, publish
+from tasks_celery import publish
 from tasks_celery.aliases import by_backend
 from tasks_celery.moments import to_aware
+from tasks_celery.publish import committed
 from tasks_celery.stores import Record, Store
 from tasks_celery.twin import TwinBackend
 

@@ -16,7 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 from kombu import Queue
 
-from tasks_celery import CeleryBackend, CeleryTask, OptionsError, sender, task
+from tasks_celery import CeleryBackend, CeleryTask, OptionsError, task
 from tasks_celery.compat import (
     BaseTaskBackend,
     InvalidTask,
@@ -25,6 +25,7 @@ from tasks_celery.compat import (
     task_backends,
     task_enqueued,
 )
+from tasks_celery.publish import sender
 from tests.shop import tasks
 from tests.shop.running import configured, eagerly, empty_the_broker, the_app
 

@@ -14,9 +14,9 @@ import redis
 from django.test import override_settings
 from fakeredis import TcpFakeServer
 
-from tasks_celery import broker, sender
 from tasks_celery.compat import task_backends
 from tasks_celery.heartbeat import Heartbeat
+from tasks_celery.publish import broker, sender
 from tasks_celery.stores import Record
 from tests.shop.running import configured, the_app
 
