@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 import redis
+from django.test import override_settings
 
 from integration.test_stores import url  # noqa: F401  a fixture
 from tasks_celery import results
@@ -46,7 +47,7 @@ def counting(server: str) -> Iterator[Callable[[], int]]:
 def store(url: str) -> Iterator[None]:  # noqa: F811
     store = RedisStore(url, key_prefix="trips:", timeout=5)
     store.get("x")
-    with mock.patch.object(results, "open_store", return_value=store):
+    with override_settings(), mock.patch.object(results, "open_store", return_value=store):
         tasks.add.enqueue(1)  # a script is loaded as it is first used
         yield
 

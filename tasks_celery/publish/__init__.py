@@ -42,16 +42,19 @@ def enqueue_many(
     """Enqueue several tasks and return their results in order.
 
     All are validated before any is stored or sent. Raise what `enqueue` raises of one, with a note that tells which it was;
-    PartlyEnqueued where the broker takes some and not others.
+    PartlyEnqueued where the broker does not take all of them.
     """
-    prepared = [_prepare_one_of_many(backend, number, call) for number, call in enumerate(calls)]
+    valid: set[int] = set()
+    prepared = [_prepare_one_of_many(backend, number, call, valid) for number, call in enumerate(calls)]
     return commit.enqueue(backend, prepared, dispatch=dispatch, send_kept=send_kept) if prepared else []
 
 
-def _prepare_one_of_many(backend: TwinBackend, number: int, call: Any) -> Prepared:
+def _prepare_one_of_many(backend: TwinBackend, number: int, call: Any, valid: set[int]) -> Prepared:
     try:
         task, args, kwargs = _read_call(call)
-        backend.validate_task(task)
+        if id(task) not in valid:  # most calls are of one task
+            backend.validate_task(task)
+            valid.add(id(task))
         return prepare(backend, task, args, kwargs)
     except Exception as error:
         error.add_note(f"It was call number {number}, from 0; none of the calls was enqueued.")

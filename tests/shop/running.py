@@ -17,6 +17,7 @@ import redis
 from celery import Celery, _state
 from celery import Task as CeleryTask
 from celery.contrib.testing.worker import start_worker
+from django.test import override_settings
 
 from tasks_celery import compat, results
 from tasks_celery.stores.redis import RedisStore
@@ -80,7 +81,8 @@ def records_in_redis() -> Iterator[None]:
     """Keep records in a Redis of this process, for this block."""
     with mock.patch.object(redis, "Redis", fakeredis.FakeRedis):
         store = RedisStore(f"redis://{uuid4().hex}:1/0", key_prefix="test:", timeout=1)
-    with mock.patch.object(results, "open_store", return_value=store):
+    # Other settings, if only by name: which store is the project's is remembered for as long as they stay.
+    with override_settings(), mock.patch.object(results, "open_store", return_value=store):
         yield
 
 
