@@ -62,6 +62,8 @@ def every_call(store: Store) -> list[Callable[[], Any]]:
         store.next_due,
         lambda: store.take_due(before=WHEN, until=WHEN, limit=1),
         lambda: store.sent([record.id], at=WHEN),
+        lambda: store.enqueued([record.id], at=WHEN),
+        lambda: store.holder("key"),
         lambda: store.hold("lease", "one", seconds=HOUR),
         lambda: store.release("lease", "one"),
         lambda: store.waiting(before=WHEN),
@@ -559,3 +561,25 @@ def test_opening_asks_nothing() -> None:  # contract 49
     with CaptureQueriesContext(connection) as seen:
         open_store("database://", key_prefix="opened", timeout=1)
     assert not len(seen)
+
+
+# --- what a transaction has kept
+
+
+@pytest.mark.django_db
+def test_that_a_held_task_is_enqueued_is_news_once_and_it_stays_held(store: DatabaseStore) -> None:
+    held = a_record(held=True, enqueued_at=None, due=WHEN)
+    store.create(held, lifetime=HOUR)
+    at = WHEN + timedelta(seconds=1)
+    assert store.enqueued([held.id, "unknown"], at=at) == [held.id]
+    assert store.enqueued([held.id], at=at + timedelta(seconds=1)) == []
+    assert store.get(held.id) == replace(held, enqueued_at=at)
+
+
+@pytest.mark.django_db
+def test_a_task_that_was_sent_meanwhile_is_no_news(store: DatabaseStore) -> None:
+    sent = a_record(held=True, enqueued_at=None, due=WHEN)
+    store.create(sent, lifetime=HOUR)
+    store.sent([sent.id], at=WHEN)
+    assert store.enqueued([sent.id], at=WHEN + timedelta(seconds=1)) == []
+    assert store.get(sent.id) == replace(sent, held=False, enqueued_at=WHEN)
