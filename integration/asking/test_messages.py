@@ -274,7 +274,7 @@ class TheRouter:
         pytest.param({"messages.*": {"queue": "another"}}, id="another queue"),
         pytest.param([{OURS: {"priority": 1}, THEIRS: {"priority": 1}}], id="a priority"),
         pytest.param((the_route,), id="a function"),
-        pytest.param(("integration.test_messages:TheRouter",), id="a class by its name"),
+        pytest.param(("integration.asking.test_messages:TheRouter",), id="a class by its name"),
         pytest.param((TheRouter(),), id="a class"),
         pytest.param({"other.*": {"queue": "another"}}, id="of other tasks"),
     ],
