@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from example.servers import Child
+from integration.asking.enqueueing.drive import KINDS
 from integration.asking.enqueueing.running import RACERS, drive, env_of, race
 from integration.conftest import eventually
 from integration.elsewhere.running import a_redis, a_worker
@@ -60,21 +61,7 @@ def told(enqueued: dict[str, list[str]], env: dict[str, str]) -> dict[str, Any]:
     return facts
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "pass_gate",
-        "pass_gate_until_start",
-        "succeed",
-        "fail",
-        "fail_once",
-        "overrun",
-        "kill_self",
-        "expire",
-        "succeed_within_time",
-        "lost",
-    ],
-)
+@pytest.mark.parametrize("kind", [*KINDS, "lost"])
 def test_one_that_waits_keeps_others_out(enqueued: dict[str, list[str]], kind: str) -> None:
     assert len(set(enqueued[kind])) == 1
 

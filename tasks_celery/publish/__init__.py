@@ -1,7 +1,6 @@
 """Web process. The one door out: the READY record is kept, the message is sent, the task is announced.
 
-In that order: a fast worker always finds the record, and who hears of the task can read its result. Where broker and
-store are one Redis, the first two are one step. A message that could not be sent takes its record along, and all of it ends within
+A call is prepared, waits for a commit if it is to, and is dispatched. What waited goes by `send_kept`. All of it ends within
 OPTIONS["TIMEOUT"].
 """
 
@@ -10,18 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from tasks_celery.compat import AnyResult, AnyTask, Task, task_enqueued
-from tasks_celery.context import announce
-from tasks_celery.exceptions import EnqueueError, StoreError
-from tasks_celery.message import HEADER, facts_of
-from tasks_celery.publish import bulk, commit, conflict, express, sender, undo
-from tasks_celery.publish.broker import Shortcut, sending
+from tasks_celery.compat import AnyResult, AnyTask, Task
+from tasks_celery.exceptions import EnqueueError
+from tasks_celery.publish import commit
+from tasks_celery.publish.broker import sending
 from tasks_celery.publish.bulk import send_kept as send_kept
-from tasks_celery.publish.prepare import Prepared, announce_enqueued, prepare
-from tasks_celery.remembered import is_eager
-from tasks_celery.results import Results, to_result
-from tasks_celery.stores import Record
-from tasks_celery.stores.base import AnswerMissing
+from tasks_celery.publish.prepare import Prepared, prepare
 from tasks_celery.twin import TwinBackend
 
 
@@ -33,7 +26,7 @@ def enqueue(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Ma
     stays behind that could still be run, unless the error says so.
     """
     prepared = prepare(backend, task, args, kwargs)
-    return commit.enqueue(backend, [prepared], dispatch=dispatch, send_kept=send_kept)[0]
+    return commit.enqueue(backend, [prepared])[0]
 
 
 def enqueue_many(
@@ -46,7 +39,7 @@ def enqueue_many(
     """
     valid: set[int] = set()
     prepared = [_prepare_one_of_many(backend, number, call, valid) for number, call in enumerate(calls)]
-    return commit.enqueue(backend, prepared, dispatch=dispatch, send_kept=send_kept) if prepared else []
+    return commit.enqueue(backend, prepared) if prepared else []
 
 
 def _prepare_one_of_many(backend: TwinBackend, number: int, call: Any, valid: set[int]) -> Prepared:
@@ -66,78 +59,6 @@ def _read_call(call: Any) -> tuple[AnyTask, Sequence[Any], Mapping[str, Any]]:
         case Task() as task, [*args], {**kwargs}:
             return task, args, cast("dict[str, Any]", kwargs)
     raise TypeError(f"A call is (task, args, kwargs): a task, a list or tuple, and a dict; not {call!r}.")
-
-
-def dispatch(backend: TwinBackend, prepared: Sequence[Prepared]) -> list[AnyResult]:
-    """Keep the records of tasks, send their messages and announce them; return their results in order."""
-    if is_eager(backend.app):
-        return [_run_eagerly(backend, each) for each in prepared]
-    for each in prepared:
-        conflict.refuse_without_store(each.record, backend.results.store)
-    if len(prepared) > 1:
-        return bulk.dispatch(backend, prepared)
-    (each,) = prepared
-    answer = _keep_and_send(backend, each)
-    if answer is not None:
-        return [answer]
-    announce_enqueued(backend, each)
-    return [each.result]
-
-
-def _keep_and_send(backend: TwinBackend, prepared: Prepared) -> AnyResult | None:
-    """Keep a record and send its message; return None, or what the second of a unique task is answered."""
-    results, record = backend.results, prepared.record
-    database = None if record.held or record.unique else express.broker_database(backend.app, results.store)
-    if database is not None:
-        _send(backend, results, record, express.shortcut(results, record, database))
-    else:
-        answer = _keep(results, prepared)
-        if answer is not None:
-            return answer
-        if not record.held:
-            _send(backend, results, record)
-    undo.settle_doubts(results.store)
-    return None
-
-
-def _keep(results: Results, prepared: Prepared) -> AnyResult | None:
-    holder = undo.keep(results, prepared.record)
-    if holder is None or holder == prepared.record.id:
-        return None
-    return conflict.answer(results, prepared, holder, again=lambda: undo.keep(results, prepared.record))
-
-
-def _send(backend: TwinBackend, results: Results, record: Record, shortcut: Shortcut | None = None) -> None:
-    try:
-        with sending(backend.app, within=backend.settings.timeout / 2) as producer:
-            sender.send(backend, producer, record, shortcut=shortcut)
-    except Exception as error:  # kombu, its transports and the project's routers raise what they like
-        if shortcut is not None and not shortcut.reached:
-            raise undo.refusal(record, error, "Nothing was stored.") from error
-        if isinstance(error, StoreError) and not isinstance(error, AnswerMissing):
-            raise  # the shortcut's, and nothing was done
-        refusal = undo.take_back(results, record, error)
-        if refusal is not None:
-            raise refusal from error
-    except BaseException:
-        results.undo(record)
-        raise
-
-
-def _run_eagerly(backend: TwinBackend, prepared: Prepared) -> AnyResult:
-    """Run a task here and now, as ``task_always_eager`` has it; `run_after` does not hold it back.
-
-    A task that fails gives a FAILED result, with ``task_eager_propagates`` too: that is Django's contract.
-    """
-    record, result = prepared.record, prepared.result
-    answer = _keep(backend.results, prepared)
-    if answer is not None:
-        return answer
-    announce(task_enqueued, type(backend), result)
-    headers: dict[str, Any] = {HEADER: facts_of(record)}
-    prepared.twin.apply(tuple(record.args), record.kwargs, task_id=record.id, headers=headers, throw=False)
-    ended = backend.results.store.get(record.id)
-    return to_result(ended, result.task) if ended is not None else result
 
 
 def depth(backend: TwinBackend, queue_name: str) -> int:

@@ -34,7 +34,7 @@ NEVER_FULL = 1_000_000
 
 
 @dataclass(slots=True)
-class Outcome:
+class Delivery:
     """What became of several messages, by their ids: those `sent`, those that may have been, and why not all were.
 
     `kept` are those that have their records for sure.
@@ -51,7 +51,7 @@ def dispatch(backend: TwinBackend, prepared: Sequence[Prepared]) -> list[AnyResu
 
     Raise StoreError, or AlreadyEnqueued for a unique task, with nothing enqueued; PartlyEnqueued where some were.
     """
-    results, outcome = backend.results, Outcome()
+    results, outcome = backend.results, Delivery()
     try:
         answers = _enqueue(backend, results, prepared, outcome)
     except BaseException:
@@ -71,7 +71,7 @@ def dispatch(backend: TwinBackend, prepared: Sequence[Prepared]) -> list[AnyResu
 
 
 def _enqueue(
-    backend: TwinBackend, results: Results, prepared: Sequence[Prepared], outcome: Outcome
+    backend: TwinBackend, results: Results, prepared: Sequence[Prepared], outcome: Delivery
 ) -> Sequence[AnyResult | None]:
     """Keep records and send messages; return what the seconds of unique tasks are answered, None for each of the others."""
     records = [each.record for each in prepared]
@@ -81,7 +81,7 @@ def _enqueue(
     if database is not None:
         _keep_and_send(backend, results, records, database, outcome)
         return [None] * len(prepared)
-    answers = conflict.answers(results, prepared, undo.keep_many(results, records))
+    answers = conflict.keep_many(results, prepared)
     ours = [record for record, answer in zip(records, answers, strict=True) if answer is None]
     outcome.kept = {record.id for record in ours}
     outcome.sent |= {record.id for record in ours if record.held}
@@ -89,7 +89,7 @@ def _enqueue(
     return answers
 
 
-def _take_back(results: Results, prepared: Sequence[Prepared], outcome: Outcome) -> PartlyEnqueued | None:
+def _take_back(results: Results, prepared: Sequence[Prepared], outcome: Delivery) -> PartlyEnqueued | None:
     """Take back what was not sent, and return what the caller is told; None where everything was."""
     missing = [each.record for each in prepared if each.record.id not in outcome.sent]
     if outcome.error is None or not missing:
@@ -101,7 +101,7 @@ def _take_back(results: Results, prepared: Sequence[Prepared], outcome: Outcome)
     return _refusal(prepared, outcome, left.unknown)
 
 
-def _refusal(prepared: Sequence[Prepared], outcome: Outcome, may_run: Set[str]) -> PartlyEnqueued | None:
+def _refusal(prepared: Sequence[Prepared], outcome: Delivery, may_run: Set[str]) -> PartlyEnqueued | None:
     ids = [each.record.id for each in prepared]
     sent = [each for each in ids if each in outcome.sent]
     unknown = [each for each in ids if each in may_run]
@@ -120,7 +120,7 @@ def _refusal(prepared: Sequence[Prepared], outcome: Outcome, may_run: Set[str]) 
 
 
 def _keep_and_send(
-    backend: TwinBackend, results: Results, records: Sequence[Record], database: int, outcome: Outcome
+    backend: TwinBackend, results: Results, records: Sequence[Record], database: int, outcome: Delivery
 ) -> None:
     """Keep each record together with its message, where the broker is the store's own Redis."""
     entries: list[express.Entry] = []
@@ -152,7 +152,7 @@ def _keep_and_send(
     _push(results, entries, outcome)
 
 
-def _push(results: Results, entries: Sequence[express.Entry], outcome: Outcome) -> None:
+def _push(results: Results, entries: Sequence[express.Entry], outcome: Delivery) -> None:
     try:
         told = express.push_all(results, entries)
     except StoreError as error:
@@ -167,7 +167,7 @@ def _push(results: Results, entries: Sequence[express.Entry], outcome: Outcome) 
             outcome.doubtful.add(record.id)
 
 
-def send_records(backend: TwinBackend, records: Sequence[Record], outcome: Outcome) -> None:
+def send_records(backend: TwinBackend, records: Sequence[Record], outcome: Delivery) -> None:
     """Send the messages of tasks that have their records, in order, up to the first that the broker does not take."""
     if not records:
         return
@@ -194,7 +194,7 @@ def send_kept(backend: TwinBackend, records: Sequence[Record]) -> list[Record]:
 
     Nothing is stored or announced: the tasks have been enqueued before.
     """
-    outcome = Outcome()
+    outcome = Delivery()
     send_records(backend, records, outcome)
     if outcome.error is not None:
         logger.error(

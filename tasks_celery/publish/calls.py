@@ -46,7 +46,7 @@ def send(
     record = _record_of_call(backend, twin, args, kwargs, task_id, options)
     options["headers"] = {**(options.get("headers") or {}), HEADER: facts_of(record)}
     result = to_result(record, twin.django_task)
-    first = _keep(backend, Prepared(result=result, record=record, twin=twin))
+    first = conflict.keep(backend.results, Prepared(result=result, record=record, twin=twin))
     if first is not None:
         return twin.AsyncResult(first.id)
     if is_eager(backend.app):
@@ -60,14 +60,6 @@ def send(
         raise
     announce(task_enqueued, type(backend), result)
     return sent
-
-
-def _keep(backend: TwinBackend, prepared: Prepared) -> AnyResult | None:
-    """Keep the record; return None, or what the second of a unique task is answered."""
-    results = backend.results
-    conflict.refuse_without_store(prepared.record, results.store)
-    holder = results.ready(prepared.record)
-    return conflict.answer(results, prepared, holder) if holder else None
 
 
 def _is_routed(backend: TwinBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.connection import ConnectionDoesNotExist
@@ -17,17 +17,14 @@ from django.utils.connection import ConnectionDoesNotExist
 from tasks_celery.compat import AnyResult, AnyTask
 from tasks_celery.exceptions import EnqueueError, OptionsError
 from tasks_celery.publish import conflict
-from tasks_celery.publish.committed import Deferred, Dispatch, SendKept, due_if_held
+from tasks_celery.publish.committed import Deferred, due_if_held
+from tasks_celery.publish.dispatch import dispatch
+from tasks_celery.publish.prepare import Prepared
 from tasks_celery.stores import Store
 from tasks_celery.twin import TwinBackend
 
-if TYPE_CHECKING:
-    from tasks_celery.publish.prepare import Prepared
 
-
-def enqueue(
-    backend: TwinBackend, prepared: Sequence[Prepared], *, dispatch: Dispatch, send_kept: SendKept
-) -> list[AnyResult]:
+def enqueue(backend: TwinBackend, prepared: Sequence[Prepared]) -> list[AnyResult]:
     """Enqueue tasks now, or as the transaction commits that they are to wait for; return their results in order.
 
     The result of one that waits is READY and has no `enqueued_at`. Raise what `dispatch` raises, and
@@ -40,7 +37,7 @@ def enqueue(
     # Those that wait for nothing come last: what is raised for them leaves the transaction, most likely, and ends it.
     for alias in sorted(set(aliases), key=lambda alias: alias is None):
         group = [each for each, its in zip(prepared, aliases, strict=True) if its == alias]
-        told = dispatch(backend, group) if alias is None else _defer(backend, group, alias, dispatch, send_kept)
+        told = dispatch(backend, group) if alias is None else _defer(backend, group, alias)
         results |= {each.record.id: result for each, result in zip(group, told, strict=True)}
     return [results[each.record.id] for each in prepared]
 
@@ -82,16 +79,14 @@ def _alias_asked_for(backend: TwinBackend, task: AnyTask) -> str | None:
     return named[0] if named else DEFAULT_DB_ALIAS
 
 
-def _defer(
-    backend: TwinBackend, prepared: Sequence[Prepared], alias: str, dispatch: Dispatch, send_kept: SendKept
-) -> list[AnyResult]:
+def _defer(backend: TwinBackend, prepared: Sequence[Prepared], alias: str) -> list[AnyResult]:
     waiting = [_unsent(backend, each) for each in prepared]
     store = backend.results.store
     is_kept = database_of(store) == alias
     told = _keep(backend, waiting) if is_kept else _answers_so_far(backend, waiting, alias)
     ours = [each for each, answer in zip(waiting, told, strict=True) if answer is None]
     if ours:
-        connections[alias].on_commit(Deferred(backend, store, ours, is_kept, dispatch, send_kept))
+        connections[alias].on_commit(Deferred(backend, store, ours, is_kept))
     return [each.result if answer is None else answer for each, answer in zip(waiting, told, strict=True)]
 
 
@@ -109,6 +104,7 @@ def database_of(store: Store) -> str | None:
 
 
 def _keep(backend: TwinBackend, waiting: Sequence[Prepared]) -> list[AnyResult | None]:
+    # Not by way of `undo`: what goes wrong here takes the transaction, and the rows with it, along.
     results, records = backend.results, [each.record for each in waiting]
     holders = results.store.create_many(records, lifetimes=[results.lifetime(record) for record in records])
     return conflict.answers(results, waiting, holders)

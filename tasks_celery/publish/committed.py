@@ -8,19 +8,22 @@ even be kept is raised out of the `atomic` block: the caller would else take it 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import cast
 from uuid import uuid4
 
 from django.utils import timezone
 
-from tasks_celery.compat import AnyResult, task_enqueued, task_finished
+from tasks_celery.compat import task_enqueued, task_finished
 from tasks_celery.context import Context, announce, restored
 from tasks_celery.exceptions import AlreadyEnqueued, StoreError
 from tasks_celery.moments import as_project, to_aware
 from tasks_celery.publish import conflict
+from tasks_celery.publish.bulk import send_kept
+from tasks_celery.publish.dispatch import dispatch
+from tasks_celery.publish.prepare import Prepared
 from tasks_celery.remembered import is_eager
 from tasks_celery.results import error_of, to_result
 from tasks_celery.stores import Outcome, Record, Store
@@ -28,16 +31,7 @@ from tasks_celery.stores.nowhere import NOWHERE
 from tasks_celery.twin import TwinBackend, task_at
 from tasks_celery.unique import expires_of, unique_of
 
-if TYPE_CHECKING:
-    from tasks_celery.publish.prepare import Prepared
-
 logger = logging.getLogger("tasks_celery")
-
-#: Keeps the records, sends the messages and announces the tasks: `publish.dispatch`.
-Dispatch: TypeAlias = "Callable[[Any, Sequence[Prepared]], Sequence[AnyResult]]"
-
-#: Sends the messages of records that are kept, and returns those that the broker took: `publish.send_kept`.
-SendKept: TypeAlias = "Callable[[Any, Sequence[Record]], Sequence[Record]]"
 
 
 @dataclass(slots=True)
@@ -51,8 +45,6 @@ class Deferred:
     store: Store
     prepared: Sequence[Prepared]
     is_kept: bool
-    dispatch: Dispatch
-    send_kept: SendKept
     is_over: bool = False
 
     def __call__(self) -> None:
@@ -72,7 +64,7 @@ class Deferred:
         """Let tasks run here and now, or be sent where nothing is kept: as if they were enqueued outside of a transaction."""
         here = self._note(enqueued) if self.is_kept else enqueued
         if here:
-            self.dispatch(self.backend, [replace(each, record=replace(each.record, held=False)) for each in here])
+            dispatch(self.backend, [replace(each, record=replace(each.record, held=False)) for each in here])
 
     def _note(self, enqueued: Sequence[Prepared]) -> list[Prepared]:
         """Note that tasks are enqueued whose rows have been committed, and return those that nobody else has seen to.
@@ -105,7 +97,7 @@ class Deferred:
         """Send what can be sent; what the broker does not take is left to the mover."""
         if not kept:
             return
-        sent = {record.id for record in self.send_kept(self.backend, [each.record for each in kept])}
+        sent = {record.id for record in send_kept(self.backend, [each.record for each in kept])}
         late = [each for each in kept if each.record.id not in sent]
         if late:
             logger.error("The broker did not take these on commit, and they are sent when it does: %s", _told(late))

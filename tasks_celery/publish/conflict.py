@@ -7,17 +7,16 @@ like leaves nothing: no record, no message, and no signal.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks_celery.compat import AnyResult
 from tasks_celery.exceptions import AlreadyEnqueued, OptionsError, StoreError
+from tasks_celery.publish import undo
+from tasks_celery.publish.prepare import Prepared
 from tasks_celery.results import Results, to_result
-from tasks_celery.stores import Record, Store
+from tasks_celery.stores import Record
 from tasks_celery.stores.nowhere import NOWHERE
 from tasks_celery.unique import unique_of
-
-if TYPE_CHECKING:
-    from tasks_celery.publish.prepare import Prepared
 
 _RELEASED = {
     "start": "until it starts",
@@ -26,11 +25,28 @@ _RELEASED = {
 }
 
 
-def refuse_without_store(record: Record, store: Store) -> None:
-    """Raise OptionsError for a unique task of a project that has no place for records: nobody would know of the first."""
-    if record.unique and store is NOWHERE:
+def keep(results: Results, prepared: Prepared) -> AnyResult | None:
+    """Keep the record of a task that is about to be sent; return None, or what the second of a unique task is answered.
+
+    Raise StoreError, and AlreadyEnqueued where the task asks for that; OptionsError where nobody would know of the first.
+    """
+    refuse_without_store(results, [prepared])
+    holder = undo.keep(results, prepared.record)
+    return answer(results, prepared, holder, again=lambda: undo.keep(results, prepared.record)) if holder else None
+
+
+def keep_many(results: Results, prepared: Sequence[Prepared]) -> list[AnyResult | None]:
+    """Keep the records of several tasks, and return for each what `keep` would."""
+    refuse_without_store(results, prepared)
+    return answers(results, prepared, undo.keep_many(results, [each.record for each in prepared]))
+
+
+def refuse_without_store(results: Results, prepared: Sequence[Prepared]) -> None:
+    """Raise OptionsError for unique tasks of a project that has no place for the records that tell so."""
+    unique = [each.record for each in prepared if each.record.unique] if results.store is NOWHERE else []
+    if unique:
         raise OptionsError(
-            f"The task {record.name} is unique, and there is no place for the records that tell so: give OPTIONS['RESULTS'] "
+            f"The task {unique[0].name} is unique, and there is no place for the records that tell so: give OPTIONS['RESULTS'] "
             "a URL, or Celery a Redis as its result backend."
         )
 

@@ -27,6 +27,7 @@ from tasks_celery.compat import (
 )
 from tests.contract import jobs
 from tests.shop import tasks
+from tests.shop.brokers import messages
 from tests.shop.running import (
     a_worker,
     configured,
@@ -58,17 +59,6 @@ async def enqueued(way: str, task: Any, *args: Any, **kwargs: Any) -> Any:
     if way == "aenqueue":
         return await task.aenqueue(*args, **kwargs)
     return await sync_to_async(task.enqueue)(*args, **kwargs)
-
-
-def messages(queue: str = "default") -> list[Any]:
-    """Take the messages out of a queue."""
-    taken = []
-    with the_app().connection_for_write() as connection, connection.SimpleQueue(queue) as there:
-        while there.qsize():
-            message = there.get(block=False)
-            message.ack()
-            taken.append(message)
-    return taken
 
 
 # --- 12
