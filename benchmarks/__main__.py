@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from importlib import import_module
 
-NAMES = ("enqueue", "worker", "push")
+NAMES = ("enqueue", "worker", "push", "latency", "fanout", "soak")
 
 
 def main() -> None:
@@ -19,8 +20,12 @@ def main() -> None:
     from example.servers import end_by_exception
 
     end_by_exception()  # else the servers of a run that is ended stay
-    with private_redis() as url:
-        os.environ |= {"BENCH_REDIS": url, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+    with private_redis() as url, tempfile.TemporaryDirectory() as directory:
+        os.environ |= {
+            "BENCH_REDIS": url,
+            "BENCH_DATABASE": f"{directory}/db.sqlite3",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        }
         import django
 
         django.setup()

@@ -73,6 +73,44 @@ class Number:
         return f"{self.measure:<31} {self.value} {self.unit}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """A ratio of one quantity to another that is no time of a call: `value` is ours, in `unit`."""
+
+    measure: str
+    ratio: float
+    against: str
+    min: float
+    max: float
+    rounds: int
+    value: float
+    unit: str
+
+    @classmethod
+    def of(cls, name: str, *, against: str, ours: Sequence[float], theirs: Sequence[float], unit: str) -> Ratio:
+        """Return the median of the ratios of two lists, one of each per round."""
+        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+        return cls(
+            measure=name,
+            ratio=round(statistics.median(ratios), 4),
+            against=against,
+            min=round(min(ratios), 4),
+            max=round(max(ratios), 4),
+            rounds=len(ratios),
+            value=round(statistics.median(ours), 2),
+            unit=unit,
+        )
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    def as_text(self) -> str:
+        return (
+            f"{self.measure:<31} {self.ratio:6.3f} x {self.against:<28} "
+            f"({self.min:.3f} to {self.max:.3f} in {self.rounds} rounds; {self.value:g} {self.unit})"
+        )
+
+
 def compare(
     calls: dict[str, Callable[[], object]], *, against: str, rounds: int = 15, repeat: int = 200
 ) -> list[Measure]:

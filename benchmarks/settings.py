@@ -1,4 +1,7 @@
-"""Settings of the benchmarks: the fast suite's, on the Redis in BENCH_REDIS, and with the broker in BENCH_BROKER if it is set."""
+"""Settings of the benchmarks: the fast suite's, on the Redis in BENCH_REDIS, and with the broker in BENCH_BROKER if it is set.
+
+BENCH_LAYER is the channel layer: core, which is the default, or pubsub. BENCH_DATABASE is the path of a SQLite database.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,15 @@ CELERY_RESULT_EXTENDED = True
 CELERY_TASK_DEFAULT_PRIORITY = 5  # else plain tasks, with the highest of Redis, overtake ours
 INSTALLED_APPS += ["benchmarks"]  # noqa: F405
 TASKS = {"default": {"BACKEND": "tasks_celery.CeleryBackend", "QUEUES": [], "OPTIONS": {"RESULTS": _url}}}
+ALLOWED_HOSTS = ["127.0.0.1"]
+if path := os.environ.get("BENCH_DATABASE"):
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": {"timeout": 20}}}
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "BACKEND": {
+            "core": "channels_redis.core.RedisChannelLayer",
+            "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        }[os.environ.get("BENCH_LAYER", "core")],
         "CONFIG": {"hosts": [{"address": _url, "socket_timeout": None, "max_connections": 5000}]},
     }
 }

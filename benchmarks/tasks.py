@@ -11,6 +11,7 @@ import redis
 from celery import shared_task
 
 from tasks_celery import task
+from tasks_celery.channels import notify
 
 
 @task
@@ -35,6 +36,23 @@ def plain() -> None:
 @shared_task(ignore_result=True)
 def plain_ignored() -> None:
     return None
+
+
+@notify("report.ready", to=lambda result: result.args[0], payload=lambda result: {"done": result.return_value})
+@task
+def report(user: str) -> float:
+    """Tell when it was done; that is announced."""
+    return time.time()
+
+
+@shared_task
+def usual_report(user: str) -> None:
+    """Do the same as projects do it by hand."""
+    from asgiref.sync import async_to_sync
+    from channels.layers import get_channel_layer
+
+    message = {"type": "report.ready", "data": {"id": "x" * 32, "payload": {"done": time.time()}}}
+    async_to_sync(get_channel_layer().group_send)(f"user_{user}", message)
 
 
 @shared_task(ignore_result=True)

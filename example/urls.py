@@ -13,5 +13,6 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("healthz/", healthz, name="healthz"),
+    path("tasks/", include("tasks_celery.channels.urls")),
     path("", include("example.reports.urls")),
 ]

@@ -21,13 +21,16 @@ DIGEST_EVERY = 5
 # What a person's shell may hold for the example; the tests decide it themselves.
 UNSET = ("REDIS_URL", "VAR_DIR", "PORT", "DIGEST_EVERY", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "TIME_ZONE")
 
-# What is about brokers, stores and Celery rather than about one Django: once is enough.
+# What is about brokers, stores, logs, Celery or the browser rather than about one Django, or takes long: once is enough.
 ONCE = {
     "test_database.py",
     "test_elsewhere.py",
+    "test_logs.py",
     "test_no_store.py",
     "test_result_backends.py",
+    "test_soak.py",
     "test_sweeper.py",
+    "test_tabs.py",
     "test_time_zones.py",
     "test_trouble.py",
 }

@@ -1,4 +1,4 @@
-"""Both. What travels with a task: who asked, the request's id, the language.
+"""Both. What travels with a task: who asked, for which tenant, the request's id, the language.
 
 Web process: a middleware says who asks with `asking`, and `publish` takes `current()` along in the
 message and the record. Worker process: `restored` puts the same facts back in force around the task
@@ -28,16 +28,18 @@ logger = logging.getLogger("tasks_celery")
 class Context:
     """Who asked for a task, and in which request and language.
 
-    `user` is the user's primary key as text, None where nobody is signed in.
+    `user` is the user's primary key as text, None where nobody is signed in; `tenant` is whom of several customers of the
+    site they belong to, where a project keeps these apart.
     """
 
     user: str | None = None
+    tenant: str | None = None
     request_id: str | None = None
     language: str | None = None
 
     def as_dict(self) -> dict[str, str]:
         """Return the facts that are known, as JSON can carry them."""
-        facts = {"user": self.user, "request_id": self.request_id, "language": self.language}
+        facts = {"user": self.user, "tenant": self.tenant, "request_id": self.request_id, "language": self.language}
         return {name: value for name, value in facts.items() if value is not None}
 
     @classmethod

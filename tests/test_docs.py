@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 from dataclasses import fields
 from pathlib import Path
 
+from tasks_celery.channels.options import EventOptions
 from tasks_celery.options import Options
 from tasks_celery.task import TaskOptions
 
@@ -33,6 +35,12 @@ def test_every_option_is_in_the_reference_with_its_default() -> None:
     for name in ("TIMEOUT", "LEASE", "GRACE", "SWEEP_EVERY"):
         assert float(rows[name]) == getattr(Options(), name.lower())
     assert rows["KEY_PREFIX"].strip('"') == Options().key_prefix
+
+
+def test_every_option_of_events_is_in_the_reference_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([^|`]+)` \|", section("Events"), re.MULTILINE)
+    defaults = {field.name.upper(): getattr(EventOptions(), field.name) for field in fields(EventOptions)}
+    assert {name: literal_eval(default) for name, default in rows} == defaults
 
 
 def test_every_task_option_is_in_the_reference() -> None:

@@ -22,6 +22,7 @@ from example.reports.models import Digest, Report
 from example.reports.orders import COLUMNS, MAX_BYTES
 from example.reports.tasks import build_report
 from example.reports.uploads import UploadLimit
+from tasks_celery.channels import events_since
 from tasks_celery.exceptions import TasksCeleryError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _create_report(request: HttpRequest, limit: UploadLimit) -> HttpResponse:
 @login_required
 @require_GET
 def states(request: HttpRequest) -> JsonResponse:
-    """Return the state of each report on the user's page; a page asks when its socket is (back) there."""
+    """Return the state of each report on the user's page; a page asks where it cannot go by its events."""
     return JsonResponse({"reports": [_state(report) for report in _reports_of(request)]})
 
 
@@ -113,6 +114,8 @@ def _attachment(content: bytes, content_type: str, name: str, headers: dict[str,
 
 def _reports_page(request: HttpRequest, form: ReportForm, *, status: int = 200) -> HttpResponse:
     context = {
+        # Before the reports are read: what ends meanwhile, the page is told.
+        "since": events_since(request),
         "form": form,
         "columns": COLUMNS,
         "reports": _reports_of(request),

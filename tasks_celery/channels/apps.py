@@ -14,7 +14,8 @@ class TasksCeleryChannelsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect to the signals and register the checks. Opens no connection and starts no thread."""
-        from tasks_celery.channels import checks, publisher, receivers
+        from tasks_celery.channels import checks, receivers
+        from tasks_celery.channels.push import publisher
 
         receivers.connect()
         publisher.connect()

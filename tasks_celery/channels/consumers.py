@@ -1,141 +1,174 @@
 """Web process. The socket that brings a user's events to a page.
 
-Nothing here asks the database or waits for Django's one synchronous thread: an event reaches a thousand
+It is one coroutine, the server's own, which waits for what the page says. Neither a task nor a channel of the layer is
+its own, and nothing here asks the database or waits for Django's one synchronous thread: an event reaches a thousand
 sockets while somebody else's query is still running.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Mapping
-from functools import cache
-from typing import Any, ClassVar, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs
 
-from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import autodiscover_modules
-
-from tasks_celery.channels.events import EVENT, READY, Json, texts_in
-from tasks_celery.channels.groups import group_name
-from tasks_celery.channels.layer import NEEDS_CHANNELS, consumes_here
-from tasks_celery.channels.notify import event_names
+from tasks_celery.channels.access import (
+    NO_LONGER_ALLOWED,
+    NOBODY_SIGNED_IN,
+    SERVER_SHUTS_DOWN,
+    TRY_AGAIN_LATER,
+    Access,
+    Refused,
+    access_of_scope,
+    access_of_token,
+    allowed,
+)
+from tasks_celery.channels.events import Json, position_of
+from tasks_celery.channels.layer import NEEDS_CHANNELS
+from tasks_celery.channels.listening.hub import LayerError
+from tasks_celery.channels.listening.subscription import Item, Subscription
+from tasks_celery.channels.log import Position
+from tasks_celery.channels.tenants import tenant_of
 
 try:
-    from channels.exceptions import StopConsumer
-    from channels.generic.websocket import AsyncJsonWebsocketConsumer
+    from channels.consumer import AsyncConsumer
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(NEEDS_CHANNELS) from error
 
 logger = logging.getLogger("tasks_celery.channels")
 
-#: Close codes. Sent after accept: a browser cannot tell a refused handshake from a server that is down.
-NOBODY_SIGNED_IN: Final = 4401
-NO_LONGER_ALLOWED: Final = 4403
-#: Characters of a message from a page; ``{"since": …}`` needs fewer.
+#: Characters of a message from a page; a position or a token needs fewer.
 LONGEST_MESSAGE: Final = 1_000
+#: Seconds that a page which said that it would may take to send its token.
+TOKEN_WITHIN = 10.0
+#: Seconds that a server which shuts down waits for a socket to leave its group.
+LEAVE_WITHIN = 1.0
+#: From here on, a close code means what an application says.
+PRIVATE: Final = 3000
+#: A cursor that no log knows: whoever comes with one that cannot be read is told to fetch their state afresh.
+NOWHERE: Final = Position("?", 0)
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Json], Awaitable[None]]
 
 
-class TaskEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+class TaskEventsConsumer(AsyncConsumer):  # type: ignore[misc]
     """Sends the events of the user in the scope, and of nobody else.
 
-    Belongs behind AllowedHostsOriginValidator and AuthMiddlewareStack.
+    Belongs behind AllowedHostsOriginValidator and AuthMiddlewareStack. In the query, ``since=epoch:seq`` asks for what came
+    after, ``acks=1`` promises acknowledgements, and ``auth=message`` a token as the first message.
     """
 
-    #: The messages that are acted on, each with its method. Others, such as a later release's, are ignored: Channels'
-    #: own lookup would call any method that a type names, and end the socket where there is none.
-    handlers: ClassVar[Mapping[str, str]] = {
-        "websocket.connect": "websocket_connect",
-        "websocket.receive": "websocket_receive",
-        "websocket.disconnect": "websocket_disconnect",
-        EVENT: "task_event",
-    }
-    groups: list[str]
-
-    async def dispatch(self, message: object) -> None:
-        """Call the message's method, without the hop to the database thread that Channels makes for each."""
-        kind = message.get("type") if isinstance(message, dict) else None
-        name = self.handlers.get(kind) if isinstance(kind, str) else None
-        if name is None:
-            logger.debug("A message of the unknown type %r is ignored", kind)
-            return
-        await getattr(self, name)(message)
-
-    async def connect(self) -> None:
-        """Accept; then refuse who may not listen, or join the user's group and say that events arrive from now on."""
-        await self.accept()
-        user = self.scope.get("user")
-        if refusal := _refusal(user):
-            await self.close(code=refusal)
-            return
-        await self.join(group_name(str(user.pk)))
-        await self.send_json(await _ready())
-
-    async def join(self, group: str) -> None:
-        """Hear what is sent to `group` until the socket closes."""
-        if self.channel_layer is None:
-            raise ImproperlyConfigured("CHANNEL_LAYERS has no layer for the events of tasks. Run: manage.py check")
-        consumes_here(self.channel_layer)
-        # Awaited: without it, nothing is joined and nothing complains.
-        await self.channel_layer.group_add(group, self.channel_name)
-        self.groups = [*self.groups, group]
-
-    async def websocket_disconnect(self, message: Mapping[str, Any]) -> None:
-        """Leave the groups, so that nothing is sent to a channel that nobody reads.
-
-        As Channels has it, but without the hop to the database thread: a thousand pages that leave at once would
-        queue there.
-        """
-        for group in self.groups:
-            await self.channel_layer.group_discard(group, self.channel_name)
-        await self.disconnect(message["code"])
-        raise StopConsumer
-
-    async def task_event(self, message: Mapping[str, Any]) -> None:
-        """Send on what the layer brought."""
-        for text in texts_in(message):
-            await self.send(text_data=text)
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
-        """Take a position to go on from; ignore whatever else a page may send."""
-        if not text_data or len(text_data) > LONGEST_MESSAGE:
-            logger.debug("A message from the page is ignored: it is empty, binary or too long")
-            return
+    async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
+        """Serve one socket until it closes."""
+        self.scope, self.base_send = scope, send
+        self.subscription: Subscription | None = None
         try:
-            content = json.loads(text_data)
-        except (ValueError, RecursionError):
-            logger.debug("A message from the page is ignored: it is no JSON")
-            return
-        if isinstance(content, dict) and "since" in content:
-            await self.resume(content["since"])
+            if subscription := await self._begin(receive):
+                await self._listen(receive, subscription)
+        except asyncio.CancelledError:
+            # How daphne shuts down. uvicorn closes with this code by itself.
+            await self._leave_at_shutdown()
+            raise
+        finally:
+            if self.subscription is not None:
+                await self.subscription.shut()
 
-    async def resume(self, since: object) -> None:
-        """Send the events after the position `since`. No log of events is kept yet, so there are none."""
-        logger.debug("No events are kept, so none are sent again (since=%r)", since)
+    def access(self) -> Access:
+        """Return who listens, from what the middleware put into the scope. Raise Refused."""
+        return access_of_scope(self.scope)
+
+    async def close(self, code: int) -> None:
+        """Close the socket with this code; where the server has none of the standard's, with its private twin (4012 for 1012)."""
+        try:
+            await self.base_send({"type": "websocket.close", "code": code})
+        except Exception:
+            # autobahn, below daphne, takes 1000 and those from 3000 on from an application, and raises a bare Exception.
+            if code >= PRIVATE:
+                raise
+            await self.base_send({"type": "websocket.close", "code": code + PRIVATE})
+
+    async def _begin(self, receive: Receive) -> Subscription | None:
+        """Accept; then refuse who may not listen, or begin to send."""
+        if (await receive())["type"] != "websocket.connect":
+            return None
+        await self.base_send({"type": "websocket.accept"})
+        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        try:
+            access = await self._token(receive) if query.get("auth") == ["message"] else self.access()
+            return await self._subscribe(access, query) if access else None
+        except Refused as refused:
+            await self.close(refused.code)
+        except LayerError as error:
+            logger.warning("A page is told to try again later: %s", error)
+            await self.close(TRY_AGAIN_LATER)
+        return None
+
+    async def _subscribe(self, access: Access, query: Mapping[str, list[str]]) -> Subscription:
+        since = query.get("since")
+        self.subscription = Subscription(
+            access,
+            since=(position_of(since[-1]) or NOWHERE) if since else None,
+            acks=query.get("acks") == ["1"],
+            send=self._send,
+            close=self.close,
+        )
+        await self.subscription.open()
+        return self.subscription
+
+    async def _token(self, receive: Receive) -> Access | None:
+        """Return whom the page's token names; None for a page that has gone. Raise Refused."""
+        try:
+            async with asyncio.timeout(TOKEN_WITHIN):
+                while (message := await receive())["type"] != "websocket.disconnect":
+                    if "token" in (content := _content_of(message)):
+                        access = access_of_token(content["token"], self._tenant())
+                        # Nothing has asked for its user yet, as Channels has for a session's.
+                        if not (await asyncio.to_thread(allowed, [access]))[0]:
+                            raise Refused(NO_LONGER_ALLOWED)
+                        return access
+        except TimeoutError as error:
+            raise Refused(NOBODY_SIGNED_IN) from error
+        return None
+
+    def _tenant(self) -> str | None:
+        try:
+            return tenant_of(self.scope)
+        except Exception as error:  # the project's function
+            logger.exception("A page is told to try again later, as TASK_EVENTS['TENANT'] does not work")
+            raise Refused(TRY_AGAIN_LATER) from error
+
+    async def _listen(self, receive: Receive, subscription: Subscription) -> None:
+        while (message := await receive())["type"] != "websocket.disconnect":
+            content = _content_of(message)
+            if since := position_of(content.get("since")):
+                subscription.resume(since)
+            if seen := position_of(content.get("seen")):
+                subscription.seen(seen)
+
+    async def _send(self, item: Item) -> None:
+        await self.base_send({"type": "websocket.send", "text": item.text})
+
+    async def _leave_at_shutdown(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN):
+                await self.close(SERVER_SHUTS_DOWN)
+                if self.subscription is not None:
+                    await self.subscription.shut()
+        except Exception as error:  # noqa: BLE001 - the server's: it need not take this any more
+            logger.debug("A page could not be told that the server shuts down: %s: %s", type(error).__name__, error)
 
 
-def _refusal(user: Any) -> int | None:
-    if not getattr(user, "is_authenticated", False):
-        return NOBODY_SIGNED_IN
-    if not getattr(user, "is_active", True):
-        return NO_LONGER_ALLOWED
-    return None
-
-
-async def _ready() -> Json:
-    ready: Json = {"type": READY, "seq": None, "epoch": None}
-    if settings.DEBUG:
-        # So that the page can say that an event it waits for does not exist.
-        await sync_to_async(_import_tasks, thread_sensitive=False)()
-        ready["events"] = event_names()
-    return ready
-
-
-@cache
-def _import_tasks() -> None:
-    """Import the tasks modules of all apps, as a web process need not have done."""
+def _content_of(message: Mapping[str, Any]) -> Json:
+    """Return what a page says; nothing for what is no JSON object, binary or too long."""
+    text = message.get("text")
+    if not text or len(text) > LONGEST_MESSAGE:
+        return {}
     try:
-        autodiscover_modules("tasks")
-    except Exception:  # the project's modules
-        logger.exception("A tasks module cannot be imported; the events of those that can are known")
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        logger.debug("A message from the page is ignored: it is no JSON")
+        return {}
+    return content if isinstance(content, dict) else {}

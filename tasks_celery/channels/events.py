@@ -1,4 +1,4 @@
-"""Both. What a page is told: the envelope, and the Channels message that carries envelopes to the consumers.
+"""Both. What a page is told: the envelope, its texts, and the Channels messages that carry them to the web processes.
 
 An event says which task ended and how, not with what arguments or return value: those are the server's
 until ``notify(payload=…)`` says what a page may see.
@@ -7,19 +7,27 @@ until ``notify(payload=…)`` says what a page may see.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from tasks_celery.channels.log.base import Position
 from tasks_celery.compat import TaskResult, normalize_json
 from tasks_celery.task import name_of
 
 #: The type of every event, on the wire and in the channel layer. Constant: Channels calls the consumer's
 #: method of that name, so a type that a payload could set would call any of them.
 EVENT: Final = "task.event"
-#: The type of the first message on a socket: from here on, events arrive.
+#: The type of the message that says: from here on, events arrive.
 READY: Final = "task.ready"
+#: The type of the message that says: events are missing, fetch your state afresh.
+RESET: Final = "task.reset"
+#: The type of what processes tell each other in the channel layer, and no page.
+CONTROL: Final = "task.control"
+LONGEST_EPOCH: Final = 64
+_POSITION = re.compile(r"([^:]{1,64}):([0-9]{1,16})")
 #: Bytes. A page needs a hint, not the result; and PostgreSQL's NOTIFY carries no more.
 LARGEST: Final = 8_000
 
@@ -28,28 +36,44 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """One event as a page receives it.
-
-    `seq` counts one user's events without a gap, within one `epoch` of the event log; both are None
-    where no log is kept.
-    """
+    """One event: its name and what it says. `body` is both as JSON, from the first key to the closing brace."""
 
     event: str
     data: Json
-    seq: int | None = None
-    epoch: str | None = None
+    body: str = field(init=False, repr=False, compare=False)
 
-    def as_dict(self) -> Json:
-        """Return the message that a page hears."""
-        return {"type": EVENT, "seq": self.seq, "epoch": self.epoch, "event": self.event, "data": self.data}
+    def __post_init__(self) -> None:
+        """Encode once what goes to each listener, into the log and over the wire."""
+        text = _compact({"event": self.event, "data": self.data})
+        object.__setattr__(self, "body", text.removeprefix("{"))
 
-    def as_text(self) -> str:
-        """Return the same as JSON."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    @property
+    def key(self) -> str:
+        """What tells the event from all others of a user: the id of the task, which ends once."""
+        return str(self.data.get("id", ""))
 
     def size(self) -> int:
-        """Return how many bytes a page receives."""
-        return len(self.as_text().encode())
+        """Return how many bytes a page receives, but for the position."""
+        return len(self.body.encode())
+
+
+class Heard(NamedTuple):
+    """An event as the layer brings it: its text for the page, and its position, None where no log is kept."""
+
+    position: Position | None
+    text: str
+
+
+def event_text(body: str, position: Position | None) -> str:
+    """Return the JSON of an event that a page hears."""
+    epoch, seq = (json.dumps(position.epoch), position.seq) if position else ("null", "null")
+    return f'{{"type":"{EVENT}","seq":{seq},"epoch":{epoch},{body}'
+
+
+def state_text(kind: str, position: Position | None, **more: Any) -> str:
+    """Return the JSON of a message READY or RESET, with the position from which on events follow."""
+    epoch, seq = position or (None, None)
+    return _compact({"type": kind, "seq": seq, "epoch": epoch, **more})
 
 
 def describe(result: TaskResult[Any, Any], *, event: str, payload: Json | None = None) -> Envelope:
@@ -84,25 +108,52 @@ def clean_payload(value: object) -> Json | None:
     return cleaned
 
 
-def group_message(envelopes: Sequence[Envelope]) -> Json:
-    """Return the Channels message that carries `envelopes` to every consumer of a group.
+def group_message(stream: str, events: Sequence[Heard]) -> Json:
+    """Return the Channels message that brings events of one stream to every process that has listeners of it.
 
     Each is already JSON: a layer's own serializer cannot refuse or change what is in it, and it is encoded
-    once, not once for each socket. Number and epoch stand beside it, so that a consumer need not read it.
+    once, not once for each socket. Number and epoch stand beside it, so that nobody need read it.
     """
     return {
         "type": EVENT,
-        "envelopes": [{"seq": each.seq, "epoch": each.epoch, "text": each.as_text()} for each in envelopes],
+        "stream": stream,
+        "envelopes": [
+            {"seq": position and position.seq, "epoch": position and position.epoch, "text": text}
+            for position, text in events
+        ],
     }
 
 
-def texts_in(message: Mapping[str, Any]) -> list[str]:
-    """Return the JSON of every envelope in a Channels message; what another release put there is left out."""
+def heard_in(message: Mapping[str, Any]) -> list[Heard]:
+    """Return the events in a Channels message; what another release put there is left out."""
     carried = message.get("envelopes")
-    if not isinstance(carried, list):
-        return []
-    texts = [each.get("text") for each in carried if isinstance(each, dict)]
-    return [text for text in texts if isinstance(text, str)]
+    return [each for each in map(_heard, carried) if each] if isinstance(carried, list) else []
+
+
+def _heard(carried: object) -> Heard | None:
+    match carried:
+        case {"text": str(text), "epoch": str(epoch), "seq": int(seq)}:
+            return Heard(Position(epoch, seq), text)
+        case {"text": str(text), "epoch": None, "seq": None}:
+            return Heard(None, text)
+        case _:
+            return None
+
+
+def position_of(value: object) -> Position | None:
+    """Return the position that a page names, as ``{"epoch": …, "seq": …}`` or ``"epoch:seq"``; None for what is none."""
+    match value:
+        case {"epoch": str(epoch), "seq": int(seq)} if not isinstance(seq, bool):
+            pass
+        case str() if (found := _POSITION.fullmatch(value)) is not None:
+            epoch, seq = found[1], int(found[2])
+        case _:
+            return None
+    return Position(epoch, seq) if len(epoch) <= LONGEST_EPOCH and 0 <= seq < 2**53 else None
+
+
+def _compact(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -16,8 +16,8 @@ PREFIX = "tc."
 SALT = "tasks_celery.channels"
 
 
-def group_name(user: str) -> str:
-    """Return the group of the user with this primary key, as text."""
+def group_name(user: str, tenant: str | None = None) -> str:
+    """Return the group of the user with this primary key, as text, in a tenant; it names their stream of events too."""
     # JSON keeps the parts apart: whatever a key holds, no other pair gives the same text.
-    identity = json.dumps([settings.AUTH_USER_MODEL.lower(), user])
-    return PREFIX + salted_hmac(SALT, identity, algorithm="sha256").hexdigest()[:32]
+    parts = [settings.AUTH_USER_MODEL.lower(), user] + ([tenant] if tenant is not None else [])
+    return PREFIX + salted_hmac(SALT, json.dumps(parts), algorithm="sha256").hexdigest()[:32]

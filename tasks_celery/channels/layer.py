@@ -83,6 +83,15 @@ def passing_errors() -> tuple[type[Exception], ...]:
     return (OSError, LostConnection, LateAnswer)
 
 
+def is_in_memory(alias: str) -> bool:
+    """Return whether ``CHANNEL_LAYERS[alias]`` is the in-memory layer, which reaches no other process."""
+    try:
+        manager = _manager()
+        return alias in manager and _is_local(manager[alias])
+    except Exception:  # noqa: BLE001 - a layer of the project's, which Channels will complain about when it is needed
+        return False
+
+
 def _is_local(layer: object) -> bool:
     from channels.layers import InMemoryChannelLayer
 

@@ -1,12 +1,13 @@
 """Web process. Remembers who asks, so that what is enqueued in a request or on a socket belongs to its user.
 
-The user is looked up when something is enqueued, and only then. What a streaming response does while it
+The user, and their tenant, are looked up when something is enqueued, and only then. What a streaming response does while it
 streams comes after the middleware: tasks enqueued by its generator belong to nobody, unless the
 view says otherwise with `tasks_celery.context.asking`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import translation
 
+from tasks_celery.channels.tenants import tenant_of
 from tasks_celery.context import Context, asking
+
+logger = logging.getLogger("tasks_celery.channels")
 
 Result = TypeVar("Result")
 Scope = MutableMapping[str, Any]
@@ -75,11 +79,16 @@ class AudienceScope:
 
 
 def _context_of(request: HttpRequest) -> Context:
-    return Context(user=_user_of(request), request_id=_request_id_of(request), language=translation.get_language())
+    return Context(
+        user=_user_of(request),
+        tenant=_tenant_of(request),
+        request_id=_request_id_of(request),
+        language=translation.get_language(),
+    )
 
 
 def _context_of_scope(scope: Scope) -> Context:
-    return Context(user=_key_of(scope.get("user")), language=translation.get_language())
+    return Context(user=_key_of(scope.get("user")), tenant=_tenant_of(scope), language=translation.get_language())
 
 
 def _user_of(request: HttpRequest) -> str | None:
@@ -90,6 +99,18 @@ def _user_of(request: HttpRequest) -> str | None:
         # result Django keeps apart; else this thread may not ask the database, but another may.
         loaded = getattr(request, "_acached_user", None)
         return _key_of(loaded) if loaded is not None else _in_fresh_thread(lambda: _key_of(request.user))
+
+
+def _tenant_of(source: HttpRequest | Scope) -> str | None:
+    try:
+        try:
+            return tenant_of(source)
+        except SynchronousOnlyOperation:
+            # An async view or a consumer, and the project's function asks the database.
+            return _in_fresh_thread(lambda: tenant_of(source))
+    except Exception:  # the project's function, which must not keep the task from being enqueued
+        logger.exception("What is enqueued here belongs to no tenant, as TASK_EVENTS['TENANT'] does not work")
+        return None
 
 
 def _key_of(user: object) -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from inspect import isclass, iscoroutinefunction, isfunction
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from tasks_celery.channels.audience import Audience, refuse_wrong_audience
+from tasks_celery.channels.audience import Audience, Tenant, refuse_wrong_audience, refuse_wrong_tenant
 from tasks_celery.compat import Task, TaskResult, TaskResultStatus
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Rule:
     failed: str | None = None
     to: Audience | Callable[[TaskResult[Any, Any]], Audience] = None
     payload: Payload | None = None
+    tenant: Tenant = None
 
     def event_for(self, status: TaskResultStatus) -> str | None:
         """Return the name of the event that announces `status`; None if nothing does."""
@@ -56,14 +57,16 @@ def notify(
     failed: str | None = None,
     to: Audience | Callable[[TaskResult[Any, Any]], Audience] = None,
     payload: Payload | None = None,
+    tenant: Tenant = None,
 ) -> Callable[[Decorated], Decorated]:
     """Announce the end of a task to the browser of whoever asked for it.
 
     Goes above ``@task``, or on the function below it, and gives back what it got. `event` is announced when
     the task succeeds, `failed` when it fails; without `failed`, a failure is not announced. `to` is a user, a
-    primary key, a list of these, or a function of the task's result that returns one of them; by default it is
-    who asked, and if nobody did, nobody is told. `payload` is a function of the task's result that
-    returns a dict: what the page sees besides the task's id, name, status and times.
+    primary key, a Django group, a list of these, a queryset of users, or a function of the task's result that returns
+    one of them; by default it is who asked, and if nobody did, nobody is told. `payload` is a function of the task's
+    result that returns a dict: what the page sees besides the task's id, name, status and times. `tenant` is a text or
+    a function of the task's result: in which tenant they are told, where it is not that of who asked.
 
     Raise TypeError or ValueError where one of them cannot work, or where the function already has another rule.
     """
@@ -72,7 +75,8 @@ def notify(
         _refuse_wrong_name("failed", failed)
     _refuse_wrong_payload(payload)
     refuse_wrong_audience(to)
-    rule = Rule(event=event, failed=failed, to=to, payload=payload)
+    refuse_wrong_tenant(tenant)
+    rule = Rule(event=event, failed=failed, to=to, payload=payload, tenant=tenant)
 
     def decorate(decorated: Decorated) -> Decorated:
         _add(_function_of(decorated), rule)

@@ -1,4 +1,4 @@
-"""Both. The tables: a row for each task, and one for each lease of a worker.
+"""Both. The tables: a row for each task, one for each lease of a worker, and those of the events that users are told.
 
 Rows are for reading, filtering and foreign keys. They are written by `store.DatabaseStore` alone, which goes by
 `version`; a row that is saved by hand meanwhile may be overwritten, or overwrite what a worker has said.
@@ -108,3 +108,47 @@ class TaskLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} held by {self.holder}"
+
+
+class TaskEventStream(models.Model):
+    """The events of one user, counted: `seq` is the number of the last one, within an `epoch`.
+
+    Whoever adds an event changes this row first, in the same transaction, so that events are committed in the order of
+    their numbers. `used` is when somebody last did, or asked; with it a stream ages.
+    """
+
+    name = models.CharField(primary_key=True, max_length=LONGEST)
+    epoch = models.CharField(max_length=64)
+    seq = models.BigIntegerField(default=0)
+    # No index: PostgreSQL changes a row in its place only where no index has to follow.
+    used = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "stream of task events"
+        verbose_name_plural = "streams of task events"
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.epoch}:{self.seq}"
+
+
+class TaskEvent(models.Model):
+    """One event of a stream: what a page is told, as JSON without the position, and the task whose end it tells as `key`.
+
+    The stream is named, not pointed at: a row that is referred to is locked by each row that refers.
+    """
+
+    # Said here, or it would be what the project's DEFAULT_AUTO_FIELD says, and the migration another's.
+    id = models.BigAutoField(primary_key=True)
+    stream = models.CharField(max_length=LONGEST)
+    seq = models.BigIntegerField()
+    key = models.CharField(max_length=LONGEST, blank=True)
+    body = models.TextField()
+    created = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "task event"
+        constraints = [models.UniqueConstraint(fields=["stream", "seq"], name="tasks_celery_event")]
+        indexes = [models.Index(fields=["created"], name="tasks_celery_event_age")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.seq} {self.key}"

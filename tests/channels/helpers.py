@@ -1,14 +1,17 @@
-"""Test process. Task results made by hand, a channel layer that remembers, and waiting until something is so."""
+"""Test process. Task results made by hand, a layer that remembers, a log that goes away, and waiting until it is so."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks_celery.channels.events import Envelope
+from tasks_celery.channels.events import Envelope, Heard, event_text
+from tasks_celery.channels.log import Entry, EventLogError, Position
+from tasks_celery.channels.log.memory import MemoryLog
+from tasks_celery.channels.push.outbox import Push
 from tasks_celery.compat import Task, TaskResult, TaskResultStatus
 
 DEADLINE = 10.0
@@ -45,6 +48,43 @@ def result_of(task: Task[Any, Any], *, failed: bool = False, **facts: Any) -> Ta
 def event(number: object = 1, name: str = "report.ready") -> Envelope:
     """Return an event that is told apart by `number`."""
     return Envelope(event=name, data={"id": str(number), "payload": None})
+
+
+def push(number: object = 1) -> Push:
+    """Return an event, not in any log, on its way to a group."""
+    return Push(str(number), Heard(None, event_text(event(number).body, None)))
+
+
+def entry(number: object = 1, stream: str = "stream") -> Entry:
+    """Return an event on its way to a log."""
+    return Entry(stream, str(number), event(number).body)
+
+
+class UnsteadyLog(MemoryLog):
+    """Takes nothing while it is away, nothing ever of the keys that it refuses, and notes each call."""
+
+    def __init__(self) -> None:
+        super().__init__(keep=1_000_000, keep_for=3600)
+        self.is_away = False
+        self.refused: set[str] = set()
+        self.waits = 0.0
+        self.calls: list[tuple[int, bool]] = []
+
+    def append(self, entries: Sequence[Entry], *, again: bool = False) -> list[Position | EventLogError | None]:
+        self.calls.append((len(entries), again))
+        time.sleep(self.waits)
+        return [
+            EventLogError("It is away.") if self.is_away or each.key in self.refused else self._kept(each, again)
+            for each in entries
+        ]
+
+    def _kept(self, entry: Entry, again: bool) -> Position | EventLogError | None:
+        (answer,) = super().append([entry], again=again)
+        return answer
+
+    def keys_of(self, stream: str = "stream") -> list[str]:
+        """Return the keys of what is in a stream, in order."""
+        return [key for _, key, _ in self._streams[stream].events] if stream in self._streams else []
 
 
 class FakeLayer:

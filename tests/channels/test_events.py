@@ -10,9 +10,22 @@ import pytest
 from django.db import models
 from django.utils.translation import gettext_lazy
 
-from tasks_celery.channels.events import Envelope, clean_payload, describe, group_message, texts_in
+from tasks_celery.channels.events import (
+    READY,
+    RESET,
+    Envelope,
+    Heard,
+    clean_payload,
+    describe,
+    event_text,
+    group_message,
+    heard_in,
+    position_of,
+    state_text,
+)
+from tasks_celery.channels.log import Position
 from tests.channels import jobs
-from tests.channels.helpers import event, result_of
+from tests.channels.helpers import result_of
 from tests.shop.tasks import renamed
 
 
@@ -77,7 +90,8 @@ def test_no_payload_is_no_payload() -> None:
 
 
 def test_an_event_tells_how_the_task_ended_and_nothing_of_what_was_in_it() -> None:
-    told = describe(result_of(jobs.tell_both, args=["my password"]), event="job.done").as_dict()
+    envelope = describe(result_of(jobs.tell_both, args=["my password"]), event="job.done")
+    told = json.loads(event_text(envelope.body, None))
     assert told == {
         "type": "task.event",
         "seq": None,
@@ -93,7 +107,8 @@ def test_an_event_tells_how_the_task_ended_and_nothing_of_what_was_in_it() -> No
             "payload": None,
         },
     }
-    assert type(told["data"]["status"]) is str
+    assert type(envelope.data["status"]) is str
+    assert envelope.key == "0b1c"
 
 
 def test_a_task_that_never_started_has_no_start() -> None:
@@ -106,18 +121,36 @@ def test_a_task_with_a_name_of_its_own_is_told_by_it() -> None:
     assert describe(result_of(renamed), event="job.done").data["name"] == "shop.renamed"
 
 
-def test_the_text_is_json_and_the_size_is_its_bytes() -> None:
-    envelope = Envelope(event="report.ready", data={"payload": {"word": "größe"}}, seq=4, epoch="e1")
-    assert json.loads(envelope.as_text()) == envelope.as_dict()
-    assert envelope.size() == len(envelope.as_text().encode()) > len(envelope.as_text())
+def test_the_text_is_json_with_the_position_in_it_and_the_size_is_its_bytes() -> None:
+    envelope = Envelope(event="report.ready", data={"id": "1", "payload": {"word": "größe"}})
+    text = event_text(envelope.body, Position('e"1', 4))
+    assert json.loads(text) == {
+        "type": "task.event",
+        "seq": 4,
+        "epoch": 'e"1',
+        "event": "report.ready",
+        "data": {"id": "1", "payload": {"word": "größe"}},
+    }
+    assert envelope.size() == len(envelope.body.encode()) > len(envelope.body)
+
+
+def test_a_state_says_where_events_go_on() -> None:
+    assert json.loads(state_text(READY, Position("e1", 4), user="tag")) == {
+        "type": "task.ready",
+        "seq": 4,
+        "epoch": "e1",
+        "user": "tag",
+    }
+    assert json.loads(state_text(RESET, None)) == {"type": "task.reset", "seq": None, "epoch": None}
 
 
 def test_the_message_in_the_layer_has_a_constant_type_and_all_else_below_one_key() -> None:
     nasty = Envelope(event="report.ready", data={"type": "websocket.close", "payload": {"type": "close"}})
-    message = group_message([nasty, event(2)])
-    assert set(message) == {"type", "envelopes"}
-    assert message["type"] == "task.event"
-    assert texts_in(message) == [nasty.as_text(), event(2).as_text()]
+    events = [Heard(Position("e1", 7), event_text(nasty.body, Position("e1", 7))), Heard(None, "{}")]
+    message = group_message("stream", events)
+    assert set(message) == {"type", "stream", "envelopes"}
+    assert (message["type"], message["stream"]) == ("task.event", "stream")
+    assert heard_in(message) == events
 
 
 @pytest.mark.parametrize(
@@ -127,8 +160,44 @@ def test_the_message_in_the_layer_has_a_constant_type_and_all_else_below_one_key
         {"envelopes": None},
         {"envelopes": "text"},
         {"envelopes": [None, 7, "text", {}, {"text": None}, {"text": {"type": "close"}}]},
+        {"envelopes": [{"text": "{}"}, {"text": "{}", "seq": 4}, {"text": "{}", "seq": "4", "epoch": "e1"}]},
         {"event": {"text": "of another release"}},
     ],
 )
 def test_a_message_of_another_release_is_read_as_empty(message: dict[str, Any]) -> None:
-    assert texts_in(message) == []
+    assert heard_in(message) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        "",
+        "e1",
+        "e1:",
+        ":4",
+        "e1:-4",
+        "e1:4:4",
+        "e1:4.0",
+        "e1: 4",
+        "e1:99999999999999999",
+        "e1:9007199254740992",
+        "x" * 65 + ":4",
+        7,
+        ["e1", 4],
+        {"epoch": "e1"},
+        {"epoch": "e1", "seq": "4"},
+        {"epoch": "e1", "seq": True},
+        {"epoch": "e1", "seq": -1},
+        {"epoch": "e1", "seq": 2**53},
+        {"epoch": "x" * 65, "seq": 4},
+        {"epoch": None, "seq": None},
+    ],
+)
+def test_what_is_no_position_is_none(said: object) -> None:
+    assert position_of(said) is None
+
+
+@pytest.mark.parametrize("said", ["e1:4", {"epoch": "e1", "seq": 4}, {"epoch": "e1", "seq": 4, "more": 1}])
+def test_a_position_is_read_as_a_page_says_it(said: object) -> None:
+    assert position_of(said) == Position("e1", 4)

@@ -28,3 +28,8 @@ def test_another_user_project_or_user_model_has_another_name(settings: Any) -> N
     settings.AUTH_USER_MODEL = "shop.Customer"
     names.add(group_name("7"))
     assert len(names) == 4
+
+
+def test_each_tenant_has_names_of_its_own_and_no_trick_makes_two_the_same() -> None:
+    pairs = [("7", None), ("7", "a"), ("7", "b"), ("8", "a"), ("7", ""), ('7", "a', None), ("7,a", None), ("a", "7")]
+    assert len({group_name(user, tenant) for user, tenant in pairs}) == len(pairs)

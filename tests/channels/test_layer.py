@@ -11,7 +11,7 @@ import redis.exceptions
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from tasks_celery.channels import layer as layer_module
-from tasks_celery.channels.layer import LocalLayer, consumes_here, open_layer, passing_errors
+from tasks_celery.channels.layer import LocalLayer, consumes_here, is_in_memory, open_layer, passing_errors
 
 REDIS = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://localhost:1/0"]}}
 
@@ -107,3 +107,17 @@ async def test_the_loop_of_another_kind_of_layer_does_not_matter(settings: Any) 
     settings.CHANNEL_LAYERS = {"default": REDIS}
     consumes_here(channel_layers["default"])
     assert layer_module._consumers_loop is None
+
+
+def test_which_layers_reach_no_other_process_is_known_and_a_broken_one_is_not_asked_further(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
+        "redis": REDIS,
+        "broken": {"BACKEND": "no.such.Layer"},
+    }
+    assert {alias: is_in_memory(alias) for alias in ("default", "redis", "broken", "missing")} == {
+        "default": True,
+        "redis": False,
+        "broken": False,
+        "missing": False,
+    }

@@ -153,6 +153,57 @@ async def test_requests_at_once_do_not_mix() -> None:
     assert sorted(str(each.user) for each in seen) == ["0", "1"]
 
 
+# --- tenants -------------------------------------------------------------------------------------------------
+
+
+def tenant(source: Any) -> Any:
+    return source["tenant"] if isinstance(source, dict) else source.headers.get("X-Tenant")
+
+
+def tenant_that_asks_the_database(source: Any) -> str:
+    return f"with {User.objects.count()} users"
+
+
+def broken_tenant(source: Any) -> str:
+    raise LookupError("no tenant today")
+
+
+def test_a_tenant_that_cannot_be_told_is_logged_and_keeps_nobody_from_asking(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.broken_tenant"}
+    assert asked_by(request_of(User(pk=7))) == Context(user="7", language="en-us")
+    assert "TASK_EVENTS['TENANT'] does not work" in caplog.text
+    assert "no tenant today" in caplog.text
+
+
+def test_the_tenant_of_the_request_is_remembered(settings: Any) -> None:
+    assert asked_by(request_of(User(pk=7), **{"X-Tenant": "a"})).tenant is None
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.tenant"}
+    assert asked_by(request_of(User(pk=7), **{"X-Tenant": "a"})).tenant == "a"
+    assert asked_by(request_of(User(pk=7))).tenant is None
+
+
+def test_the_tenant_is_looked_up_only_when_asked_for(settings: Any) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.broken_tenant"}
+    request = request_of(SimpleLazyObject(lambda: pytest.fail("nothing was enqueued")))
+    assert AudienceMiddleware(lambda request: HttpResponse())(request)
+
+
+async def test_the_tenant_of_the_scope_is_remembered(settings: Any) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.tenant"}
+    assert (await asked_in({"user": User(pk=7), "tenant": 12})).tenant == "12"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_in_an_async_view_a_tenant_may_be_looked_up_in_the_database(settings: Any) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.tenant_that_asks_the_database"}
+    request = AsyncRequestFactory().get("/")
+    request.user = User(pk=7)
+    await AudienceMiddleware(async_view)(request)  # type: ignore[misc]
+    assert seen[0].tenant == "with 0 users"
+
+
 # --- with a database ---------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,12 @@ def test_an_empty_audience_is_refused(to: Any) -> None:
         notify("report.ready", to=to)
 
 
+@pytest.mark.parametrize("tenant", ["", 7, later, str])
+def test_a_tenant_that_can_be_none_is_refused(tenant: Any) -> None:
+    with pytest.raises(TypeError, match=r"notify\(tenant="):
+        notify("report.ready", tenant=tenant)
+
+
 @pytest.mark.parametrize("decorated", ["a text", len, type("Class", (), {}), shared_task(function("of_celery"))])
 def test_what_is_neither_task_nor_function_is_refused(decorated: Any) -> None:
     with pytest.raises(TypeError, match="above @task"):
@@ -153,6 +159,13 @@ def test_each_status_has_its_event_or_none() -> None:
 
 def test_one_name_may_tell_both_outcomes() -> None:
     notify("report.ended", failed="report.ended")(function())
+
+
+def test_a_rule_may_name_its_tenant() -> None:
+    for tenant in (None, "a", lambda result: "a"):
+        rule = rule_for(notify("report.ready", tenant=tenant)(function()))
+        assert rule is not None
+        assert rule.tenant is tenant
 
 
 def test_all_names_are_known_sorted_and_once() -> None:

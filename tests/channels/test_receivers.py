@@ -2,30 +2,51 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth import logout
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.signals import user_logged_out
+from django.contrib.sessions.backends.cache import SessionStore
+from django.http import HttpRequest
 
 from tasks_celery import context
-from tasks_celery.channels import publisher, receivers
-from tasks_celery.channels.events import LARGEST, Envelope
+from tasks_celery.channels import receivers
+from tasks_celery.channels.access import session_tag
+from tasks_celery.channels.events import CONTROL, LARGEST, Envelope, Json
 from tasks_celery.channels.groups import group_name
-from tasks_celery.channels.receivers import announce
+from tasks_celery.channels.push import publisher
+from tasks_celery.channels.receivers import announce, close_sockets
 from tasks_celery.compat import API_MODULE, task_finished
 from tests.channels import jobs
 from tests.channels.helpers import result_of
 
 Sent = list[tuple[str, Envelope]]
+Told = list[tuple[str, Json]]
+
+KEY = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """What was published: to which group, and the event."""
+    """What was published: to which stream, and the event."""
     sent: Sent = []
-    monkeypatch.setattr(publisher, "publish", lambda group, envelope: sent.append((group, envelope)))
+
+    def publish(streams: Iterable[str], envelope: Envelope) -> None:
+        sent.extend((stream, envelope) for stream in streams)
+
+    monkeypatch.setattr(publisher, "publish", publish)
     return sent
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Which messages were sent as they are, and to which group."""
+    told: Told = []
+    monkeypatch.setattr(publisher, "tell", lambda group, message, *, about="": told.append((group, message)))
+    return told
 
 
 @pytest.fixture
@@ -87,6 +108,21 @@ def test_nobody_asked_and_nobody_is_told(sent: Sent, caplog: pytest.LogCaptureFi
         announce(sender=None, task_result=result_of(jobs.tell_both))
     assert sent == []
     assert "nobody is told of 'job.done'" in caplog.text
+
+
+def tenant_in_pieces(source: Any) -> str:
+    raise LookupError("no such tenant")
+
+
+def test_a_sign_out_whose_tenant_is_unknown_is_logged_and_goes_on(
+    told: Told, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.tenant_in_pieces"}
+    request = request_of(User(pk=7), session_key=KEY)
+    logout(request)
+    assert told == []
+    assert "no such tenant" in caplog.text
+    assert KEY not in caplog.text
 
 
 # --- what works -------------------------------------------------------------------------------------------
@@ -157,3 +193,78 @@ def test_the_same_code_announces_under_djangos_immediate_backend(sent: Sent, set
         (group_name("7"), "job.failed"),
     ]
     assert sent[1][1].data["id"] == result.id
+
+
+@ada_asks
+def test_all_who_are_told_are_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(publisher, "publish", lambda streams, envelope: calls.append(list(streams)))
+    announce(sender=None, task_result=result_of(jobs.tell_others, args=[list(range(1, 1001))]))
+    assert calls == [[group_name(str(user)) for user in range(1, 1001)]]
+
+
+def tenant(source: Any) -> str | None:
+    """Return the tenant that the source of a request names."""
+    return str(source.META.get("HTTP_TENANT", "acme"))
+
+
+@pytest.mark.parametrize("to", [None, "8"])
+def test_who_is_told_is_told_in_the_tenant_of_the_task(to: str | None, sent: Sent, settings: Any) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.tenant"}
+    result = result_of(jobs.tell_others)
+    object.__setattr__(result, "args", [to])
+    with context.restored(context.Context(user="7", tenant="acme")):
+        announce(sender=None, task_result=result)
+    assert [stream for stream, _ in sent] == [group_name(to or "7", "acme")]
+
+
+@ada_asks
+def test_the_old_group_is_told_too(sent: Sent, told: Told, settings: Any) -> None:
+    settings.TASK_EVENTS = {"OLD_GROUP": "user_{user}"}
+    announce(sender=None, task_result=result_of(jobs.tell_both))
+    ((stream, envelope),) = sent
+    assert stream == group_name("7")
+    assert told == [("user_7", {"type": "job.done", "data": envelope.data})]
+
+
+# --- signing out --------------------------------------------------------------------------------------------
+
+
+def request_of(user: Any, *, session_key: str | None) -> HttpRequest:
+    request = HttpRequest()
+    request.user = user
+    request.session = SessionStore(session_key)  # type: ignore[assignment]
+    return request
+
+
+def test_who_signs_out_has_the_sockets_of_that_session_closed(told: Told) -> None:
+    receivers.connect()
+    request = request_of(User(pk=7), session_key=KEY)
+    logout(request)
+    stream = group_name("7")
+    assert told == [(stream, {"type": CONTROL, "stream": stream, "session": session_tag(KEY)})]
+    assert request.session.session_key != KEY
+    assert KEY not in str(told)
+
+
+def test_it_is_the_stream_in_the_tenant_of_the_request(told: Told, settings: Any) -> None:
+    settings.TASK_EVENTS = {"TENANT": f"{__name__}.tenant"}
+    logout(request_of(User(pk=7), session_key=KEY))
+    assert [group for group, _ in told] == [group_name("7", "acme")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "user"),
+    [
+        pytest.param(None, User(pk=7), id="signed out by Channels"),
+        pytest.param(HttpRequest(), User(pk=7), id="without sessions"),
+        pytest.param(request_of(User(pk=7), session_key=None), User(pk=7), id="without a session"),
+        pytest.param(request_of(AnonymousUser(), session_key=KEY), None, id="nobody was signed in"),
+    ],
+)
+def test_a_sign_out_that_ends_no_known_session_tells_nobody(
+    request_: Any, user: Any, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    user_logged_out.send(sender=User, request=request_, user=user)
+    close_sockets(request=request_, user=user)
+    assert (told, caplog.records) == ([], [])

@@ -1,9 +1,8 @@
 /**
  * Browser. Keeps the list of reports true without a reload.
  *
- * Two sources tell how a report ended: the event, as it happens, and the list of states, read each time the
- * socket is ready. The second finds what ended while nobody listened: before the page had its socket,
- * or while the socket was away. As it is read after the socket has joined, nothing falls between the two.
+ * The page was made at a position in its user's events, and is told all that came after, also while its socket
+ * was away. Only where that cannot be had (`reset`: the server keeps them no more) is the list of states read.
  */
 
 const LABELS = { waiting: "Waiting", building: "Building", ready: "Ready", failed: "Failed" };
@@ -15,7 +14,9 @@ export function follow(client, { statesUrl }) {
     client.on(name, ({ data }) => (data.payload ? arrived({ ...data.payload, state }) : catchUp(statesUrl)));
   listen("report.ready", "ready");
   listen("report.failed", "failed");
-  client.addEventListener("ready", () => catchUp(statesUrl));
+  client.addEventListener("reset", () => catchUp(statesUrl));
+  // The log of events was away when the page was made.
+  if (!client.position) client.addEventListener("ready", () => catchUp(statesUrl), { once: true });
   client.addEventListener("status", () => showConnection(client));
   showConnection(client);
   showLocalTimes(document);

@@ -1,49 +1,39 @@
-/**
- * Browser. Hears what the user's tasks announce, over one WebSocket that comes back by itself.
- *
- *     connect("/ws/tasks/").on("report.ready", (event) => show(event.data.payload));
- *
- * In the order of the flow: a transport brings text, the client says what it means and when to try
- * again, the page's handlers are called. What each part promises to a page is in events.d.ts.
- */
-
-const FIRST_DELAY = 500; // ms; doubled with every failure
-const LONGEST_DELAY = 20_000;
-const STABLE_AFTER = 5_000;
-const REFUSALS = [4401, 4403]; // nobody signed in, not allowed: asking again changes nothing
+/** Browser. From a transport's texts to the page's handlers. Its promises are in events.d.ts. */
 
 export function connect(url, options = {}) {
-  return new TaskEvents(socketUrl(url), firstPosition(options));
+  return new TaskEvents(url, options);
 }
 
 class TaskEvents extends EventTarget {
+  status = "connecting";
+  code = null;
+  position; // of the last event seen
   #url;
-  #last; // {epoch, seq} of the last event seen; empty before
-  #status = "connecting";
-  #code = null;
-  #handlers = new Map(); // event name -> Set of functions
-  #announced = null; // every event name there is, if the server tells
+  #token;
+  #fallback;
+  #shared;
+  #handlers = new Map();
+  #announced; // event names, if the server tells
   #warned = new Set();
   #failures = 0;
+  #tries = 0; // since a socket brought text
   #liveSince;
-  #retry;
-  #hangUp = () => {};
+  #hangUp = () => {}; // ends a connection, or the wait for one
   #page = new AbortController();
+  #user;
+  #tabs;
+  #next = Promise.withResolvers();
 
-  constructor(url, last) {
+  constructor(url, { since, token, fallback, shared = true, ...unknown }) {
     super();
-    this.#url = url;
-    this.#last = last;
+    need(!Object.keys(unknown)[0], "connect() has the options since, token, fallback and shared", unknown);
+    this.position = positionOf(since);
+    this.#url = socketUrl(url);
+    this.#token = token;
+    this.#fallback = fallback;
+    this.#shared = shared && navigator.locks;
     this.#open();
     this.#watchPage();
-  }
-
-  get status() {
-    return this.#status;
-  }
-
-  get code() {
-    return this.#code;
   }
 
   on(name, handler) {
@@ -59,42 +49,60 @@ class TaskEvents extends EventTarget {
     return this;
   }
 
+  async *[Symbol.asyncIterator]() {
+    let next = this.#next;
+    for (let heard; (heard = await next.promise); next = heard.next) yield heard.message;
+  }
+
   close() {
-    clearTimeout(this.#retry);
-    this.#page.abort();
     this.#hangUp();
+    this.#page.abort();
+    this.#next.resolve();
     this.#become("closed");
   }
 
   #open() {
-    clearTimeout(this.#retry);
+    // After three in vain, every other one.
+    const streams = ++this.#tries > 3 && this.#tries % 2 === 0 && this.#fallback;
+    const url = new URL(streams || this.#url, location.href);
+    if (this.position) url.searchParams.set("since", `${this.position.epoch}:${this.position.seq}`);
+    const heard = (text) => {
+      if (!streams) this.#tries = 0;
+      this.#hear(text);
+      return this.position;
+    };
+    const open = streams ? openStream : openSocket;
     this.#hangUp();
-    this.#liveSince = Infinity;
-    if (isPosition(this.#last)) this.#url.searchParams.set("since", `${this.#last.epoch}:${this.#last.seq}`);
-    this.#hangUp = openSocket(
-      this.#url,
-      (text) => this.#hear(text),
-      (code) => this.#lost(code),
-    );
+    this.#hangUp = open(url, heard, (code) => this.#lost(code), this.#token);
     this.#become("connecting");
   }
 
   #lost(code) {
-    this.#code = code;
-    if (REFUSALS.includes(code)) return this.close();
-    if (performance.now() - this.#liveSince >= STABLE_AFTER) this.#failures = 0;
-    this.#retry = setTimeout(() => this.#open(), backoff(this.#failures++));
-    this.#become("waiting");
+    this.code = code;
+    // Nobody signed in, not allowed.
+    if (code === 4401 || code === 4403) return this.close();
+    if (performance.now() - this.#liveSince >= 5_000) this.#failures = 0;
+    // Full jitter: clients lost together do not come back together.
+    const delay = Math.random() * Math.min(20_000, 500 * 2 ** this.#failures++);
+    const retry = setTimeout(() => this.#open(), delay);
+    this.#wait(() => clearTimeout(retry));
+  }
+
+  #wait(hangUp, status = "waiting") {
+    this.#hangUp();
+    this.#hangUp = hangUp;
+    this.#become(status);
   }
 
   #watchPage() {
-    const watch = (target, name, isStale) =>
-      target.addEventListener(name, (event) => isStale(event) && this.#open(), { signal: this.#page.signal });
-    // A handshake begun on the network that went away may hang for minutes: that one starts afresh too.
-    watch(window, "online", () => this.#status !== "live");
-    watch(document, "visibilitychange", () => this.#status === "waiting" && !document.hidden);
-    // A socket that was in the back/forward cache may be dead and not know it.
-    watch(window, "pageshow", (event) => event.persisted);
+    const watch = (target, name, then) => target.addEventListener(name, then, this.#page);
+    const wake = () => document.hidden || this.status !== "waiting" || this.#open();
+    // A handshake on the network that went away may hang.
+    watch(window, "online", () => this.status === "live" || this.#open());
+    watch(document, "visibilitychange", wake);
+    watch(window, "pageshow", wake);
+    // In the cache a socket dies unnoticed.
+    watch(window, "pagehide", () => this.#wait(() => {}));
   }
 
   #hear(text) {
@@ -104,108 +112,150 @@ class TaskEvents extends EventTarget {
     } catch {
       return this.#warnOnce("", `messages that are no JSON are ignored, such as ${text}`);
     }
-    // Other types are a newer server's: during a rolling deploy the open pages live on.
-    if (message?.type === "task.ready") this.#ready(message);
-    if (message?.type === "task.event") this.#deliver(message);
+    this.#take(message ?? {});
+  }
+
+  #take(message) {
+    const { type } = message;
+    // Other types are a newer server's.
+    if (type === "task.event") this.#deliver(message);
+    if (type === "task.ready") this.#ready(message);
+    if (type === "task.close") this.#lost(message.code);
+    if (type === "task.reset") {
+      this.position = positionIn(message);
+      this.#fire("reset", message);
+    }
   }
 
   #ready(message) {
-    // Within an epoch only events move the position: one may still be on its way.
-    const { epoch, seq } = message;
-    if (isPosition(message) && epoch !== this.#last.epoch) this.#last = { epoch, seq };
-    this.#liveSince = performance.now();
-    this.#announced = message.events;
+    const { epoch, events, user = this.#user } = message;
+    this.#user ??= user;
+    if (user !== this.#user) return this.#lost(4403); // somebody else has signed in
+    // Within an epoch only events move it.
+    if (epoch !== this.position?.epoch) this.position = positionIn(message);
+    this.#announced = events;
     this.#warnUnannounced();
     this.#become("live");
-    this.dispatchEvent(new CustomEvent("ready", { detail: message }));
+    this.#fire("ready", message);
+    if (this.#shared && user && this.position) this.#share();
   }
 
   #deliver(message) {
-    const { epoch, seq } = message;
-    if (isPosition(message)) {
-      if (epoch === this.#last.epoch && seq <= this.#last.seq) return;
-      this.#last = { epoch, seq };
-    }
+    const { epoch, seq } = this.position ?? {};
+    if (message.epoch === epoch && message.seq <= seq) return;
+    this.position = positionIn(message) ?? this.position;
+    this.#fire("event", message);
+    const next = Promise.withResolvers();
+    this.#next.resolve({ message, next });
+    this.#next = next;
     for (const handler of [...(this.#handlers.get(message.event) ?? [])]) {
       try {
         handler(message);
       } catch (error) {
-        reportError(error); // logged as uncaught, and the other handlers are still called
+        reportError(error); // and go on
       }
     }
   }
 
+  #share() {
+    this.#tabs ??= import("./tabs.js").then(({ share }) =>
+      share(this, `tasks_celery:${this.#url}:${this.#user}`, {
+        take: (message) => this.#take(message),
+        lose: () => this.#lost(1006),
+        follow: (stop) => this.#wait(stop, "live"),
+      }),
+    );
+  }
+
   #become(status) {
-    if (this.#status === status) return;
-    this.#status = status;
-    this.dispatchEvent(new Event("status"));
+    if (this.status === status) return;
+    this.status = status;
+    this.#liveSince = status === "live" ? performance.now() : Infinity;
+    this.#fire("status");
+  }
+
+  #fire(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
   #warnUnannounced() {
-    if (!this.#announced) return;
-    for (const name of this.#handlers.keys()) {
+    for (const name of this.#announced ? this.#handlers.keys() : []) {
       if (this.#announced.includes(name)) continue;
       this.#warnOnce(name, `no task announces "${name}"; the server knows: ${this.#announced.join(", ") || "none"}`);
     }
   }
 
   #warnOnce(key, text) {
-    if (this.#warned.has(key)) return;
+    if (!this.#warned.has(key)) console.warn(`tasks_celery: ${text}`);
     this.#warned.add(key);
-    console.warn(`tasks_celery: ${text}`);
   }
 }
 
-/**
- * The transport: calls `heard` with each text, `ended` once with the close code, and neither any more after
- * the function it returns, which hangs up. Whatever else carries text fits in its place.
- */
-function openSocket(url, heard, ended) {
+/** A transport calls `heard` and `lost` until the function it returns hangs up. */
+function openSocket(url, heard, lost, token) {
+  url.searchParams.set("acks", 1);
+  if (token) url.searchParams.set("auth", "message");
   const socket = new WebSocket(url);
-  socket.onmessage = (event) => heard(event.data);
-  socket.onclose = (event) => ended(event.code);
+  const send = (message) => socket.readyState === 1 && socket.send(JSON.stringify(message));
+  let seen;
+  let timer;
+  let count = 0;
+  const acknowledge = () => {
+    timer = 0;
+    send({ seen });
+  };
+  socket.onopen = async () => {
+    try {
+      if (token) send({ token: token.call ? await token() : token });
+    } catch (error) {
+      reportError(error);
+      socket.close();
+    }
+  };
+  socket.onmessage = (event) => {
+    seen = heard(event.data);
+    if (!seen) return;
+    if (++count % 50 === 0) acknowledge();
+    else timer ||= setTimeout(acknowledge, 500);
+  };
+  socket.onclose = (event) => lost(event.code);
   return () => {
     socket.onmessage = socket.onclose = null;
     socket.close();
   };
 }
 
-/** Full jitter, so that clients lost together do not come back together. */
-function backoff(failures) {
-  return Math.random() * Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** failures);
+function openStream(url, heard, lost) {
+  const stream = new EventSource(url);
+  stream.onmessage = (event) => heard(event.data);
+  stream.onerror = () => lost(1006); // it has no backoff
+  return () => stream.close();
 }
 
-function isPosition({ epoch, seq }) {
-  return epoch != null && Number.isInteger(seq);
+function positionIn({ epoch, seq }) {
+  return epoch != null && Number.isInteger(seq) ? { epoch, seq } : null;
+}
+
+function positionOf(since) {
+  const [, epoch, seq] = /^(.+):(\d+)$/.exec(since) ?? [];
+  const position = positionIn(epoch ? { epoch, seq: Number(seq) } : (since ?? {}));
+  need(position || !since, 'connect() needs since: "epoch:seq" or {epoch, seq}', since);
+  return position;
 }
 
 function socketUrl(given) {
-  if (!/^(\/|(ws|http)s?:\/\/)/.test(given) || !URL.canParse(given, location.href)) {
-    throw new TypeError(`connect() needs a path such as "/ws/tasks/" or a wss: URL, not ${show(given)}`);
-  }
+  need(/^(\/|(ws|http)s?:\/\/\w)/.test(given), 'connect() needs a path such as "/ws/tasks/" or a wss: URL', given);
   const url = new URL(given, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   url.hash = ""; // a WebSocket refuses one
   return url;
 }
 
-function firstPosition({ since, ...unknown }) {
-  if (Object.keys(unknown).length) throw new TypeError(`connect() has the option "since" only, not ${show(unknown)}`);
-  if (since != null && !isPosition(since)) {
-    throw new TypeError(`connect() needs since: {epoch, seq} of an event, or null, not ${show(since)}`);
-  }
-  return since ?? {};
-}
-
 function check(name, handler) {
-  if (typeof name !== "string" || !name) {
-    throw new TypeError(`An event name is a string such as "report.ready", not ${show(name)}`);
-  }
-  if (typeof handler !== "function") {
-    throw new TypeError(`The handler of "${name}" must be a function, not ${show(handler)}`);
-  }
+  need(name && typeof name === "string", 'An event name is a string such as "report.ready"', name);
+  need(typeof handler === "function", `The handler of "${name}" must be a function`, handler);
 }
 
-function show(value) {
-  return JSON.stringify(value) ?? String(value);
+function need(isRight, text, value) {
+  if (!isRight) throw new TypeError(`${text}, not ${JSON.stringify(value) ?? value}`);
 }

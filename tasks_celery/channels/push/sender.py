@@ -1,7 +1,8 @@
 """Both. One OS thread with one event loop, which sends what is in the outbox. It belongs to one process.
 
 The usual ``async_to_sync(layer.group_send)(…)`` makes a thread, a loop and a connection to Redis for every
-call, and its caller waits for all of it. Here the caller puts an event down and goes on.
+call, and its caller waits for all of it. Here the caller puts an event down and goes on. What is lost on this
+way is lost as a hint: the log of events has it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks_celery.channels.events import Envelope, group_message
 from tasks_celery.channels.layer import Layer, passing_errors
-from tasks_celery.channels.outbox import Batch, Outbox
+from tasks_celery.channels.push.outbox import Batch, Outbox, Push
 from tasks_celery.realthread import make_lock, start_thread
 
 logger = logging.getLogger("tasks_celery.channels")
 
-THREAD_NAME = "tasks_celery.channels.sender"
+THREAD_NAME = "tasks_celery.channels.push.sender"
 #: Seconds between two looks at whether all is sent. Looking works with every kind of thread; waiting for a
 #: condition that a real thread sets would stop every greenlet of this one.
 LOOK_EVERY = 0.005
@@ -39,8 +39,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What became of the events so far. `queued` wait now; `retried` counts messages, the others events."""
+    """What became of the events so far, each counted once for every stream or group that it goes to.
 
+    In the log of events: `logged` are in it, `waiting` are yet to be, `lost` could not be. On the way through the channel
+    layer: `sent`, `dropped` where too many waited, `failed`, `queued` now; `retried` counts messages.
+    """
+
+    logged: int = 0
+    waiting: int = 0
+    lost: int = 0
     sent: int = 0
     dropped: int = 0
     failed: int = 0
@@ -61,7 +68,7 @@ class SenderLoop(asyncio.SelectorEventLoop):
 
 
 class Sender:
-    """Sends events to groups, in order within a group; starts its thread with the first of them."""
+    """Sends events and messages to groups, in order within a group; starts its thread with the first of them."""
 
     def __init__(self, open_layer: Callable[[], Layer], limits: Limits) -> None:
         self._open_layer = open_layer
@@ -80,10 +87,10 @@ class Sender:
         self._loop: asyncio.AbstractEventLoop
         self._awake: asyncio.Event
 
-    def put(self, group: str, envelope: Envelope) -> None:
-        """Take an event and return at once; where too many wait, it is dropped and counted. Raises nothing."""
+    def put(self, group: str, push: Push) -> None:
+        """Take a push and return at once; where too many wait, it is dropped and counted. Raises nothing."""
         with self._lock:
-            is_taken = not self._is_stopping and self._outbox.put(group, envelope)
+            is_taken = not self._is_stopping and self._outbox.put(group, push)
             is_first_drop = not is_taken and self._count_dropped()
             must_start = is_taken and not self._is_running
             must_wake = is_taken and self._is_asleep
@@ -94,12 +101,20 @@ class Sender:
         if must_wake:
             self._wake()
         if is_first_drop:
-            logger.error(
-                "The event of task id=%s and those after it are dropped: %s wait for the channel layer already, or "
-                "this process is ending. Is the layer up and fast enough?",
-                envelope.data.get("id"),
+            logger.warning(
+                "The event of task id=%s and those after it are not pushed: %s wait for the channel layer already, or "
+                "this process is ending. Is the layer up and fast enough? Pages find what was logged at their next look.",
+                push.about,
                 self._limits.queue,
             )
+
+    def start(self) -> None:
+        """Start the thread ahead of its first push, which may come when none can be started: as the interpreter ends."""
+        with self._lock:
+            must_start = not self._is_running and not self._is_stopping
+            self._is_running = self._is_running or must_start
+        if must_start:
+            self._start()
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is left to send, for at most `timeout` seconds; return whether nothing is."""
@@ -118,7 +133,7 @@ class Sender:
         return is_all_sent
 
     def counters(self) -> Counters:
-        """Return what became of the events so far."""
+        """Return what became of the pushes so far."""
         with self._lock:
             return replace(self._counters, queued=self._outbox.depth)
 
@@ -193,7 +208,7 @@ class Sender:
             self._awake.set()
 
     async def _send_or_try_again(self, batch: Batch) -> None:
-        message = group_message(batch.envelopes)
+        message = batch.message
         layer = self._layer = self._layer or self._open_layer()
         try:
             await layer.group_send(batch.group, message)
@@ -204,14 +219,14 @@ class Sender:
             await layer.group_send(batch.group, message)
 
     def _count_dropped(self) -> bool:
-        """Count a dropped event; return whether it is the first since there was room."""
+        """Count a dropped push; return whether it is the first since there was room."""
         self._counters = replace(self._counters, dropped=self._counters.dropped + 1)
         self._dropping += 1
         return self._dropping == 1
 
     def _note_sent(self, batch: Batch) -> None:
         with self._lock:
-            self._counters = replace(self._counters, sent=self._counters.sent + len(batch.envelopes))
+            self._counters = replace(self._counters, sent=self._counters.sent + len(batch.pushes))
             failed, self._failing = self._failing, 0
             # Room for half before it counts as over: else each event that fits between two that do not is a line.
             has_room = self._outbox.depth * 2 <= self._limits.queue
@@ -220,10 +235,10 @@ class Sender:
         if failed:
             logger.warning("The channel layer takes events again; %s could not be sent meanwhile.", failed)
         if dropped:
-            logger.error("There is room for events again; %s were dropped meanwhile.", dropped)
+            logger.warning("There is room for events again; %s were not pushed meanwhile.", dropped)
 
     def _note_failed(self, batch: Batch, error: Exception) -> None:
-        count = len(batch.envelopes)
+        count = len(batch.pushes)
         with self._lock:
             self._counters = replace(self._counters, failed=self._counters.failed + count)
             is_first = not self._failing
@@ -232,7 +247,7 @@ class Sender:
             logger.error(
                 "Events of the tasks id=%s could not be sent: %s. The tasks themselves are not affected. Further "
                 "failures are counted, and told once the layer takes events again.",
-                ", ".join(str(each.data.get("id")) for each in batch.envelopes),
+                ", ".join(push.about for push in batch.pushes),
                 f"{type(error).__name__}: {error}",
                 exc_info=error,
             )
