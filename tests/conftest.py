@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,6 +19,23 @@ for _name in WITHOUT:
     sys.modules[_name] = None  # type: ignore[assignment]
 
 collect_ignore = ["channels", "example"] if "channels" in WITHOUT else []
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass by what stays until the end: some tests have it look at everything."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_others_repeat_is_done_once() -> Iterator[None]:
+    """Spare the tests what redis-py does for each client, and Django after each test outside of a transaction."""
+    with pytest.MonkeyPatch.context() as patch:
+        # redis-py looks its own version up on the disk.
+        patch.setattr(importlib.metadata, "version", cache(importlib.metadata.version))
+        # Django makes permissions and content types anew in the emptied database, and no test has a use for them.
+        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", lambda *args, **kwargs: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

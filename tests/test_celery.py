@@ -18,6 +18,13 @@ from tasks_celery.exceptions import OptionsError
 from tests.shop.running import apps_kept
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_garbage_of_others() -> None:
+    """Let each of these tests look for the garbage of its own only."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _nobodys_apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no app of other tests be found, and forget the apps of these."""

@@ -55,8 +55,10 @@ class Checkout:
         for made in (self.root, self.bin):
             made.mkdir()
         shutil.copy(ROOT / "run", self.root)
-        for name in ("sh", "env", "cat", "mkdir", "ln", "date", "dirname", "mktemp", "rm", "rmdir", "sleep"):
+        for name in ("sh", "env", "cat", "mkdir", "ln", "date", "dirname", "mktemp", "rm", "rmdir"):
             (self.bin / name).symlink_to(shutil.which(name) or name)
+        # The stand-ins print so fast that who waits for the other's turn need not wait a second.
+        self.script(self.bin / "sleep", f'#!/bin/sh\n[ "$1" != 1 ] || set -- 0.01\nexec {shutil.which("sleep")} "$1"\n')
         self.tool = self.script(directory / "tool", TOOL)
         self.uv = self.script(self.bin / "uv", UV)
 
@@ -179,16 +181,40 @@ def test_an_active_venv_does_not_matter(checkout: Checkout) -> None:
 # --- what it runs -------------------------------------------------------------------------------------------------
 
 
-def test_test_runs_the_fast_suite_with_and_without_partners_and_the_integration_suite(checkout: Checkout) -> None:
+def test_test_runs_the_fast_suite_with_and_without_partners_beside_the_integration_suite(checkout: Checkout) -> None:
     told = checkout.run("test", HAVE="3.12")
     assert told.returncode == 0
-    assert checkout.calls("pytest") == [
+    assert checkout.calls("pytest -rs tests") == [
         ".venvs/django60/bin/python -m pytest -rs tests",
         ".venvs/django60/bin/python -m pytest -rs tests WITHOUT channels,channels_redis,django_celery_beat",
-        ".venvs/django60/bin/python -m pytest -rs integration",
     ]
+    assert checkout.calls("pytest -rs integration") == [".venvs/django60/bin/python -m pytest -rs integration"]
     assert "--group test --group browser --group docs --group beat" in checkout.calls("uv sync")[0]
-    assert "passed: django60 integration" in told.stdout
+    lines = told.stdout.splitlines()
+    suites = ("integration", "tests", "partnerless")
+    assert {line.partition(",")[0] for line in lines[-3:]} == {f"run: passed: django60 {each}" for each in suites}
+    assert lines[lines.index("run: django60: integration") + 1].startswith("this is .venvs/django60/bin/python")
+
+
+def test_suites_of_test_run_two_at_a_time_and_end_with_it(checkout: Checkout, tmp_path: Path) -> None:
+    assert_a_signal_ends_two_suites_and_leaves_nothing(checkout, tmp_path, "test", HAVE="3.12")
+
+
+@pytest.mark.parametrize("verb", [["test"], ["test", "--full"]], ids=" ".join)
+def test_processes_of_the_suites_share_their_bytecode_where_none_is_to_be_kept(
+    verb: list[str], checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.script(
+        checkout.tool, '#!/bin/sh\necho "keeps ${PYTHONDONTWRITEBYTECODE-all} ${PYTHONPYCACHEPREFIX-there}" >>"$LOG"\n'
+    )
+    environ = {"HAVE": "3.12", "TMPDIR": str(tmp_path)}
+    assert checkout.run(*verb, **environ).returncode == 0
+    assert set(checkout.calls("keeps")) == {"keeps all there"}
+    checkout.log.unlink()
+    assert checkout.run(*verb, PYTHONDONTWRITEBYTECODE="1", **environ).returncode == 0
+    (kept,) = set(checkout.calls("keeps"))
+    assert kept.startswith(f"keeps all {tmp_path}")
+    assert not Path(kept.split()[-1]).parent.exists()
 
 
 def test_test_hands_arguments_to_one_pytest(checkout: Checkout) -> None:
@@ -276,7 +302,8 @@ def test_suites_that_were_not_run_fail_the_whole_of_full(checkout: Checkout) -> 
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, LOSE="django61/bin/python -m pytest -rs tests")
     assert told.returncode == 1
     assert "run: FAILED: suites are missing" in told.stdout
-    assert told.stdout.count("run: passed: ") == 11
+    # The other lane runs all the others.
+    assert told.stdout.count("run: passed: ") == 12
 
 
 def test_a_suite_in_the_background_can_be_interrupted(checkout: Checkout) -> None:
@@ -287,19 +314,24 @@ def test_a_suite_in_the_background_can_be_interrupted(checkout: Checkout) -> Non
             "import pytest, signal\n\ndef test_interrupt():\n"
             "    with pytest.raises(KeyboardInterrupt):\n        signal.raise_signal(signal.SIGINT)\n"
         )
-    told = checkout.run("test", "--full", HAVE="3.12")
+    # pytest's plugins take a second each time to import.
+    told = checkout.run("test", "--full", HAVE="3.12", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert told.returncode == 0, told.stdout
     assert told.stdout.count("1 passed") == 5
 
 
 def test_full_ended_by_a_signal_ends_its_suites_and_leaves_nothing(checkout: Checkout, tmp_path: Path) -> None:
+    assert_a_signal_ends_two_suites_and_leaves_nothing(checkout, tmp_path, "test", "--full", HAVE=EVERY_PYTHON)
+
+
+def assert_a_signal_ends_two_suites_and_leaves_nothing(
+    checkout: Checkout, tmp_path: Path, *verb: str, **environ: str
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    environ = {"PATH": str(checkout.bin), "LOG": str(checkout.log), "TOOL": str(checkout.tool), "SLOW": "yes"}
+    environ |= {"PATH": str(checkout.bin), "LOG": str(checkout.log), "TOOL": str(checkout.tool), "SLOW": "yes"}
     with subprocess.Popen(
-        [checkout.root / "run", "test", "--full"],
-        env=environ | {"HAVE": EVERY_PYTHON, "TMPDIR": str(scratch)},
-        stderr=subprocess.DEVNULL,
+        [checkout.root / "run", *verb], env=environ | {"TMPDIR": str(scratch)}, stderr=subprocess.DEVNULL
     ) as process:
         until(lambda: len(checkout.calls("slow")) == 2)  # one of each lane
         process.terminate()

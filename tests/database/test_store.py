@@ -378,7 +378,7 @@ def test_a_lock_is_waited_for(file: Path) -> None:
 
 
 def test_a_lock_is_not_waited_for_longer_than_the_timeout(file: Path) -> None:
-    store = DatabaseStore("file", timeout=0.2)
+    store = DatabaseStore("file", timeout=0.05)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         for call in every_call(store):

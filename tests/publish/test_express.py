@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -44,6 +45,7 @@ def here() -> Iterator[OneRedis]:
 # --- whether it is one
 
 
+@cache
 def a_store(url: str) -> RedisStore:
     return RedisStore(url, key_prefix=PREFIX, timeout=1)
 

@@ -107,6 +107,9 @@ def _patient(handler: Any) -> type:
     """Return a handler that goes on after an error that it has answered, as a real Redis does."""
 
     class Patient(handler):  # type: ignore[misc]
+        # Of an answer in several packets, all but the first would wait 40 ms each for the client's ACK.
+        disable_nagle_algorithm = True
+
         def setup(self) -> None:
             super().setup()
             read = self.current_client.read_response
