@@ -72,7 +72,7 @@ class Access:
 def access_of_scope(scope: Scope) -> Access:
     """Return the access of the user in an ASGI scope, which whatever signs in has loaded; raise Refused."""
     # Channels' AuthMiddleware has read the session to find the user: neither is looked up here, on the event loop.
-    return _access_of(scope.get("user"), scope.get("session"), tenant=_tenant_of(scope))
+    return _access_of(scope.get("user"), scope.get("session"), tenant=tenant_or_refused(scope))
 
 
 def access_of_request(request: HttpRequest) -> Access:
@@ -80,7 +80,7 @@ def access_of_request(request: HttpRequest) -> Access:
 
     May ask the database for the user.
     """
-    tenant = _tenant_of(request)
+    tenant = tenant_or_refused(request)
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == BEARER:
         access = access_of_token(token.strip(), tenant)
@@ -88,6 +88,15 @@ def access_of_request(request: HttpRequest) -> Access:
             raise Refused(NO_LONGER_ALLOWED)
         return access
     return _access_of(getattr(request, "user", None), getattr(request, "session", None), tenant=tenant)
+
+
+def tenant_or_refused(source: Scope | HttpRequest) -> str | None:
+    """Return the tenant that the project tells for a request or a scope. Raise Refused where its function does not work."""
+    try:
+        return tenant_of(source)
+    except Exception as error:  # the project's function
+        logger.exception("Nobody is let in, as TASK_EVENTS['TENANT'] does not work")
+        raise Refused(TRY_AGAIN_LATER) from error
 
 
 def access_of_token(token: object, tenant: str | None = None) -> Access:
@@ -151,14 +160,6 @@ def _session_of(user: Any, session: Any) -> tuple[str | None, str]:
     if _as_key(session[SESSION_KEY]) != str(user.pk):
         return None, ""
     return session.session_key or None, session.get(HASH_SESSION_KEY) or ""
-
-
-def _tenant_of(source: Scope | HttpRequest) -> str | None:
-    try:
-        return tenant_of(source)
-    except Exception as error:  # the project's function
-        logger.exception("Nobody is let in, as TASK_EVENTS['TENANT'] does not work")
-        raise Refused(TRY_AGAIN_LATER) from error
 
 
 def _each_holds(accesses: Sequence[Access]) -> list[bool]:

@@ -24,13 +24,13 @@ from tasks_celery.channels.access import (
     access_of_scope,
     access_of_token,
     allowed,
+    tenant_or_refused,
 )
 from tasks_celery.channels.events import Json, position_of
 from tasks_celery.channels.layer import NEEDS_CHANNELS
 from tasks_celery.channels.listening.hub import LayerError
 from tasks_celery.channels.listening.subscription import Item, Subscription
 from tasks_celery.channels.log import Position
-from tasks_celery.channels.tenants import tenant_of
 
 try:
     from channels.consumer import AsyncConsumer
@@ -101,8 +101,7 @@ class TaskEventsConsumer(AsyncConsumer):  # type: ignore[misc]
             return await self._subscribe(access, query) if access else None
         except Refused as refused:
             await self.close(refused.code)
-        except LayerError as error:
-            logger.warning("A page is told to try again later: %s", error)
+        except LayerError:  # the hub has said so
             await self.close(TRY_AGAIN_LATER)
         return None
 
@@ -124,7 +123,7 @@ class TaskEventsConsumer(AsyncConsumer):  # type: ignore[misc]
             async with asyncio.timeout(TOKEN_WITHIN):
                 while (message := await receive())["type"] != "websocket.disconnect":
                     if "token" in (content := _content_of(message)):
-                        access = access_of_token(content["token"], self._tenant())
+                        access = access_of_token(content["token"], tenant_or_refused(self.scope))
                         # Nothing has asked for its user yet, as Channels has for a session's.
                         if not (await asyncio.to_thread(allowed, [access]))[0]:
                             raise Refused(NO_LONGER_ALLOWED)
@@ -132,13 +131,6 @@ class TaskEventsConsumer(AsyncConsumer):  # type: ignore[misc]
         except TimeoutError as error:
             raise Refused(NOBODY_SIGNED_IN) from error
         return None
-
-    def _tenant(self) -> str | None:
-        try:
-            return tenant_of(self.scope)
-        except Exception as error:  # the project's function
-            logger.exception("A page is told to try again later, as TASK_EVENTS['TENANT'] does not work")
-            raise Refused(TRY_AGAIN_LATER) from error
 
     async def _listen(self, receive: Receive, subscription: Subscription) -> None:
         while (message := await receive())["type"] != "websocket.disconnect":

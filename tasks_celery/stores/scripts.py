@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Script:
         return b"*%d\r\n%b%b" % (3 + len(self.constants) + len(args), self._head, _pack_each(args))
 
 
+@cache
 def read_script(name: str, *constants: str) -> Script:
     """Return the script of a file in ``lua/``, with what it shares with others before it."""
     shared = ("common",) if name in SHORT else ("common", "changes")

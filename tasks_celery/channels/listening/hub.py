@@ -54,13 +54,24 @@ class Hub:
     def __init__(self) -> None:
         self._listeners: dict[str, set[Subscription]] = {}
         self._gate = asyncio.Lock()
-        self._is_running = False
+        self._is_running = self._is_refusing = False
         self._beginning: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._reception: Reception | None = None
 
     async def add(self, subscription: Subscription) -> None:
         """Have the subscription hear its stream from now on. Raise LayerError, and then it does not."""
+        try:
+            await self._join(subscription)
+        except LayerError as error:
+            # Once: where the layer is away, a thousand pages come in vain, again and again.
+            log = logger.debug if self._is_refusing else logger.error
+            log("Pages are told to come again later: %s", error)
+            self._is_refusing = True
+            raise
+        self._is_refusing = False
+
+    async def _join(self, subscription: Subscription) -> None:
         self._listeners.setdefault(subscription.stream, set()).add(subscription)
         if not self._is_running:
             # Together: where the layer hangs, a thousand pages wait once and not one after the other.

@@ -196,13 +196,18 @@ async def test_a_hub_that_ends_as_somebody_comes_begins_again(layer: Faulty, lis
     await until(lambda: grace.told == ["x"])
 
 
-async def test_who_cannot_join_is_told_so_and_the_next_one_may(layer: Faulty, listen: Listen) -> None:
+async def test_who_cannot_join_is_told_so_and_the_next_one_may(
+    layer: Faulty, listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
     await listen("8")
-    layer.errors = [ConnectionError("away")]
-    page = Listening()
-    with pytest.raises(LayerError, match="away"):
-        await page.subscription.open()
-    await page.shut()
+    for _ in range(2):
+        layer.errors = [ConnectionError("away")]
+        page = Listening()
+        with pytest.raises(LayerError, match="away"):
+            await page.subscription.open()
+        await page.shut()
+    # Said once, not for each of a thousand pages.
+    assert [record.levelname for record in caplog.records if "come again later" in record.message] == ["ERROR"]
     ada = await listen()
     await tell("x")
     await until(lambda: ada.told == ["x"])
