@@ -250,6 +250,7 @@ def test_a_page_whose_session_is_gone_says_so_and_asks_no_more(open_as: OpenAs) 
     page = open_as("Grace")
     eventually_live(page)
     page.context.clear_cookies()
-    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    for moment in ("pagehide", "pageshow"):  # into the back/forward cache, and back
+        page.evaluate(f"dispatchEvent(new PageTransitionEvent('{moment}', {{ persisted: true }}))")
     page.locator("#connection[data-status=closed]").wait_for()
     assert page.locator("#connection").inner_text() == "signed out"

@@ -33,8 +33,8 @@ TASK_EVENTS = {"LOG": "database://" if SOAKED["log"] == "database" else SOAKED["
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": {
-            "core": "channels_redis.core.RedisChannelLayer",
-            "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "core": "integration.events.soaked.layers.CoreLayer",
+            "pubsub": "integration.events.soaked.layers.PubSubLayer",
         }[SOAKED["layer"]],
         "CONFIG": {
             "hosts": [{"address": SOAKED["redis"], "socket_timeout": None, "max_connections": 5000}],
