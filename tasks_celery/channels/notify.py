@@ -24,7 +24,9 @@ Decorated = TypeVar("Decorated", bound="Task[Any, Any] | Callable[..., Any]")
 LONGEST_NAME = 100
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 #: What the connection itself says to a page, now or in a later release.
-RESERVED_NAMES = frozenset({"ready", "reset", "status", "task.event", "task.ready", "task.reset"})
+RESERVED_NAMES = frozenset(
+    {"event", "ready", "reset", "status", "task.close", "task.control", "task.event", "task.ready", "task.reset"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
