@@ -29,12 +29,17 @@ LOOK_EVERY = 0.005
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much may wait, leave together and be under way, and for how many seconds one message may be."""
+    """How much may wait, leave together and be under way, and for how many seconds one message may be.
+
+    `gap` is how many seconds after a message to a group the next one may follow: what comes in between leaves together, and
+    who publishes in a row is not held up, each time, by the thread that sends.
+    """
 
     queue: int = 10_000
     batch: int = 50
     in_flight: int = 8
     deadline: float = 2.0
+    gap: float = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +208,12 @@ class Sender:
         else:
             self._note_sent(batch)
         finally:
-            with self._lock:
-                self._outbox.done(batch)
-            self._awake.set()
+            self._loop.call_later(self._limits.gap, self._let_next, batch)
+
+    def _let_next(self, batch: Batch) -> None:
+        with self._lock:
+            self._outbox.done(batch)
+        self._awake.set()
 
     async def _send_or_try_again(self, batch: Batch) -> None:
         message = batch.message
