@@ -283,3 +283,21 @@ def test_its_end_ends_the_thread(make: Make) -> None:
     assert sender.stop(5)
     assert told(layer) == ["1"]
     until(lambda: not threads())
+
+
+def test_the_first_leaves_at_once_and_what_follows_it_leaves_together_and_in_order(make: Make) -> None:
+    layer = FakeLayer()
+    sender = make(layer, gap=0.5)
+    begun = time.monotonic()
+    sender.put("a", push("first"))
+    until(lambda: told(layer) == ["first"])
+    assert time.monotonic() - begun < 0.5
+    for number in range(3):
+        sender.put("a", push(number))
+        time.sleep(0.005)  # in which it would leave alone
+    sender.put("b", push("of another group"))
+    until(lambda: told(layer, "b") == ["of another group"])
+    assert told(layer, "a") == ["first"]
+    assert sender.flush(5)
+    assert [len(message["envelopes"]) for group, message in layer.sent if group == "a"] == [1, 3]
+    assert told(layer, "a") == ["first", "0", "1", "2"]
