@@ -9,11 +9,15 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from example.servers import Stack, plan_redis
+from integration.chromium import NoChromium, headless_chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 DEADLINE = 60.0  # seconds; a busy machine of two cores needs 15 for what an idle one does in 3
 DIGEST_EVERY = 5
@@ -81,6 +85,16 @@ def eventually(check: Callable[[], T], *, within: float = DEADLINE) -> T:
 def clean_environ() -> dict[str, str]:
     """The environment without anything that steers the example."""
     return {name: value for name, value in os.environ.items() if name not in UNSET}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; while it runs, its event loop occupies this thread."""
+    try:
+        with headless_chromium() as browser:
+            yield browser
+    except NoChromium as missing:
+        require(None, str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from example.servers import Stack, healthy, listen, stop, wait_until
-from integration.chromium import NoChromium, headless_chromium
-from integration.conftest import DEADLINE, eventually, require
+from integration.conftest import DEADLINE, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -24,15 +23,6 @@ pytestmark = pytest.mark.timeout(300)
 
 SAMPLE = Path(__file__).parent.parent / "example/reports/sample/orders.csv"
 OpenAs = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        with headless_chromium() as browser:
-            yield browser
-    except NoChromium as missing:
-        require(None, str(missing))
 
 
 @pytest.fixture

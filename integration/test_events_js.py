@@ -23,8 +23,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.sync.server import ServerConnection, serve
 
-from integration.chromium import NoChromium, headless_chromium
-from integration.conftest import DEADLINE, eventually, require
+from integration.conftest import DEADLINE, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
@@ -200,15 +199,6 @@ class KeepingServer(FakeServer):
     def _send(self, socket: ServerConnection, seq: int) -> None:
         with suppress(ConnectionClosed):
             send(socket, f"{self.user}{seq}", epoch=self.epoch, seq=seq)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    try:
-        with headless_chromium() as browser:
-            yield browser
-    except NoChromium as missing:
-        require(None, str(missing))
 
 
 @pytest.fixture

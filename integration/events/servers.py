@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from example.servers import HOST, ROOT, Child, listen, plan_redis, redis_answers, stop, wait_until
+from example.servers import HOST, ROOT, Child, ServerFailed, listen, plan_redis, redis_answers, stop, wait_until
 from integration.events.link import Link, link_to
 
 SETTINGS = "integration.events.soaked.settings"
@@ -34,7 +34,7 @@ class Redis:
         directory.mkdir()
         plan = plan_redis({"PATH": os.environ["PATH"]}, directory)
         if plan.url is None:
-            raise NotImplementedError(f"The soak kills its Redis, which {plan.label} is not made for.")
+            raise ServerFailed(f"The soak kills its Redis, which {plan.label} is not made for: install redis-server.")
         self.url = plan.url
         self.path = plan.url.removeprefix("unix://")
         # Written before it answers, and not in the background as with `everysec`; that the disk has it, matters only to

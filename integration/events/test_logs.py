@@ -25,7 +25,8 @@ from integration.conftest import require
 from integration.postgres import find_postgres, postgres
 from integration.test_stores import find_server
 from tasks_celery.channels.log import Cursor, Entry, EventLogError, Log, Position
-from tasks_celery.channels.log.database import CHANNEL, DatabaseLog
+from tasks_celery.channels.log.base import NOTIFIED_ON
+from tasks_celery.channels.log.database import DatabaseLog
 from tasks_celery.channels.log.redis import RedisLog
 from tasks_celery.database.models import TaskEventStream
 from tests.channels.log.cases import LogContract, Make, a_stream, an_entry, begun, follow, kept
@@ -464,7 +465,7 @@ def test_an_event_that_is_refused_does_not_break_the_callers_transaction(place: 
 def test_postgres_tells_of_an_event_as_it_is_committed_and_of_none_that_is_not(place: str) -> None:
     log, kept_one, gone = in_postgres(notifies=True), a_stream(), a_stream()
     with psycopg.connect(host=place, user="postgres", autocommit=True) as listener:
-        listener.execute(f"LISTEN {CHANNEL}")
+        listener.execute(f"LISTEN {NOTIFIED_ON}")
         with transaction.atomic(using=ALIAS):
             kept(log, an_entry(gone))
             transaction.set_rollback(True, using=ALIAS)
@@ -472,7 +473,7 @@ def test_postgres_tells_of_an_event_as_it_is_committed_and_of_none_that_is_not(p
         kept(in_postgres(), an_entry(a_stream()))
         heard = [(each.channel, each.payload) for each in listener.notifies(timeout=5, stop_after=1)]
         heard += [(each.channel, each.payload) for each in listener.notifies(timeout=0.1)]
-    assert heard == [(CHANNEL, kept_one)]
+    assert heard == [(NOTIFIED_ON, kept_one)]
 
 
 def test_of_many_who_begin_a_stream_all_are_in_one_epoch(open_log: Callable[..., Log]) -> None:

@@ -15,7 +15,6 @@ import pytest
 pytest.importorskip("channels_redis", reason="channels-redis is not installed; install the extra 'channels'")
 pytest.importorskip("websockets", reason="websockets is not installed; sync the dependency group 'test'")
 
-from integration.chromium import NoChromium, headless_chromium
 from integration.conftest import eventually, require
 from integration.events.servers import Servers, servers
 
@@ -26,15 +25,6 @@ pytestmark = pytest.mark.timeout(180)
 
 #: Tasks a second, and how many each tab hears of between two faults.
 RATE, SOME = 20, 12
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    try:
-        with headless_chromium() as browser:
-            yield browser
-    except NoChromium as missing:
-        require(None, str(missing))
 
 
 @pytest.fixture

@@ -19,13 +19,12 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from tasks_celery.channels.log import log_url
+from tasks_celery.channels.log.base import NOTIFIED_ON
 from tasks_celery.channels.options import event_options
 from tasks_celery.realthread import start_thread
 
 logger = logging.getLogger("tasks_celery.channels")
 
-#: The channel of PostgreSQL's, whose payload is the stream.
-CHANNEL = "tasks_celery_events"
 #: Seconds before a lost connection is tried again, the first time and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
@@ -68,7 +67,7 @@ class Listener:
     def _connect(self) -> Any:
         connection = self._open()
         connection.autocommit = True
-        connection.execute(f"LISTEN {CHANNEL}")
+        connection.execute(f"LISTEN {NOTIFIED_ON}")
         return connection
 
     def _open(self) -> Any:

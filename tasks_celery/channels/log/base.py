@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 from tasks_celery.exceptions import TasksCeleryError
 
+#: The channel on which PostgreSQL tells the name of each stream that has news.
+NOTIFIED_ON = "tasks_celery_events"
 #: How many events one read returns of a stream at most; the reader asks on from the last.
 READ_AT_ONCE = 200
 

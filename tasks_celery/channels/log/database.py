@@ -22,14 +22,20 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, DataError, IntegrityError, connections, transaction
 from django.db.models import F, Q, QuerySet
 
-from tasks_celery.channels.log.base import READ_AT_ONCE, Cursor, Entry, EventLogError, Position, Slice, slice_of
+from tasks_celery.channels.log.base import (
+    NOTIFIED_ON,
+    READ_AT_ONCE,
+    Cursor,
+    Entry,
+    EventLogError,
+    Position,
+    Slice,
+    slice_of,
+)
 from tasks_celery.database.door import through_the_door
 from tasks_celery.database.models import TaskEvent, TaskEventStream
 from tasks_celery.database.rows import to_column
 from tasks_celery.exceptions import StoreError
-
-#: The channel on which PostgreSQL tells the name of each stream that has news.
-CHANNEL = "tasks_celery_events"
 
 # So many of the last events are looked at for one that may be there already.
 LAST = 100
@@ -69,7 +75,7 @@ def _asking(
 
 class DatabaseLog:
     """Keeps events in the database `alias`. `timeout` is how many seconds a locked SQLite is asked again, and an event waits
-    for another's transaction in PostgreSQL. With `notifies`, PostgreSQL tells on CHANNEL which stream has news.
+    for another's transaction in PostgreSQL. With `notifies`, PostgreSQL tells on NOTIFIED_ON which stream has news.
     """
 
     def __init__(self, alias: str, *, keep: int, keep_for: float, timeout: float, notifies: bool = False) -> None:
@@ -177,7 +183,7 @@ class DatabaseLog:
         connection = connections[self.alias]
         if self._notifies and connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, stream])
+                cursor.execute("SELECT pg_notify(%s, %s)", [NOTIFIED_ON, stream])
 
     # Many.
 
