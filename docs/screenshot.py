@@ -1,7 +1,7 @@
 """Supervisor process. ``python docs/screenshot.py`` takes the README's picture, docs/example.png, of the running example.
 
 It starts the example's servers on a database of their own, builds two reports and one that fails in a headless
-Chromium, and stops everything. Needs the dependency groups demo and browser, and a Chromium on the machine.
+Chromium, asks for a reminder, and stops everything. Needs the dependency groups demo and browser, and a Chromium on the machine.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ def take_picture(page: Page) -> None:
     build(page, "Build report", 'state="ready"')
     build(page, "Build one that fails", 'state="failed"')
     build(page, "Build from the sample", 'state="ready"')
+    page.get_by_label("Remind me of").fill("Call the bank about October")
+    page.get_by_role("button", name="Remind me").click()
+    page.locator("[data-reminder]").wait_for()
     page.locator("#connection[data-status=live]").wait_for()
     page.screenshot(path=PICTURE, full_page=True)
 
@@ -69,7 +72,7 @@ def take_picture(page: Page) -> None:
 def build(page: Page, button: str, state: str) -> None:
     """Press a button, and wait until the report on top has come to its end."""
     page.get_by_role("button", name=button, exact=True).click()
-    page.locator(f".report:first-child[data-{state}]").wait_for()
+    page.locator(f".report[data-report]:first-child[data-{state}]").wait_for()
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ if django.VERSION < (6, 0):
     INSTALLED_APPS.append("django_tasks")
 # No release of it installs beside Django 6.1; the example then has no schedule and works without.
 if find_spec("django_celery_beat"):
-    INSTALLED_APPS.append("django_celery_beat")
+    INSTALLED_APPS += ["django_celery_beat", "tasks_celery.beat"]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -163,6 +163,8 @@ CELERY_TASK_DEFAULT_PRIORITY = 5
 CELERY_TASK_TIME_LIMIT = 60
 CELERY_TIMEZONE = TIME_ZONE
 
+# What @schedule declares is written with each `migrate`, which each start of the example runs anyway.
+TASK_SCHEDULES = {"SYNC_AFTER_MIGRATE": True}
 DIGEST_EVERY = round(_seconds("DIGEST_EVERY", "0")) or None
 REPORT_SECONDS = _seconds("REPORT_SECONDS", "1")
 

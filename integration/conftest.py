@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
@@ -42,8 +43,11 @@ ONCE = {
     "test_trouble.py",
 }
 
-#: All of it is run once.
-ASKING = Path(__file__).parent / "asking"
+#: All in them is run once.
+FOLDERS = [Path(__file__).parent / name for name in ("asking", "beat")]
+
+# No release of it installs beside Django 6.1.
+collect_ignore = [] if find_spec("django_celery_beat") else ["beat"]
 
 T = TypeVar("T")
 
@@ -55,8 +59,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
     skipped = pytest.mark.skip(reason="run by ./run test --full, or by its name")
     for item in items:
-        is_asking = item.path.is_relative_to(ASKING)
-        if (is_asking or item.path.name in ONCE) and not named & {item.path, ASKING if is_asking else item.path}:
+        folders = {folder for folder in FOLDERS if item.path.is_relative_to(folder)}
+        if (folders or item.path.name in ONCE) and not named & {item.path, *folders}:
             item.add_marker(skipped)
 
 

@@ -7,14 +7,17 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
+import django
 import pytest
 
-from example.servers import Stack, healthy, listen, stop, wait_until
-from integration.conftest import DEADLINE, eventually
+from example.servers import Stack, have_beat, healthy, listen, stop, wait_until
+from integration.conftest import DEADLINE, eventually, require
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -179,6 +182,100 @@ def tab_to(page: Page, name: str) -> None:
             assert focused.evaluate("element => getComputedStyle(element).outlineStyle") != "none"
             return
     raise AssertionError(f"20 times Tab did not reach {name!r}")
+
+
+# --- what comes by the clock --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beat(stack: Stack) -> None:
+    """Beat, running; on Django 6.1 there is none."""
+    if django.VERSION >= (6, 1):
+        pytest.skip("No release of django-celery-beat installs beside Django 6.1.")
+    require(have_beat(), "django-celery-beat is not installed here.")
+
+
+@pytest.mark.usefixtures("beat")
+def test_the_digest_of_the_day_arrives_without_a_reload(open_as: OpenAs) -> None:
+    page = open_as("Grace")
+    before = digested(page)
+    row(page, press(page, "Build from the sample")).get_by_role("link", name="Download").wait_for()
+    mark(page)
+
+    def has_grown() -> None:
+        assert digested(page) > before
+
+    eventually(has_grown)
+    assert is_marked(page)
+
+
+def digested(page: Page) -> int:
+    """Returns how many reports the digest at the foot of the page counts."""
+    found = re.search(r"Today so far (\d+) report", page.locator("footer").inner_text())
+    return int(found[1]) if found else 0
+
+
+# Far from the site's zone, which is UTC: a time that was read in the other one is hours away.
+TOKYO = "Asia/Tokyo"
+
+
+@pytest.mark.usefixtures("beat")
+def test_a_reminder_rings_at_its_time_on_the_page_of_who_asked_and_is_put_away(open_as: OpenAs) -> None:
+    ada, grace = open_as("Ada", timezone_id=TOKYO), open_as("Grace")
+    text = "Call <b>the bank</b> & ask"
+    reminder = remind_me(ada, text, after=timedelta(seconds=8))
+    mark(ada)
+    assert reminder.get_attribute("data-state") == "pending"
+    ada.locator("#bell", has_text=f"Reminder: “{text}”").wait_for()
+    assert reminder.get_attribute("data-state") == "due"
+    assert is_marked(ada)
+    assert grace.locator("#bell").inner_text() == ""
+    reminder.get_by_role("button", name="Done").click()
+    reminder.wait_for(state="detached")
+    eventually_live(ada)
+
+
+@pytest.mark.usefixtures("beat")
+def test_a_reminder_that_was_taken_back_does_not_ring(open_as: OpenAs) -> None:
+    page = open_as("Ada", timezone_id=TOKYO)
+    taken_back = remind_me(page, "Taken back", after=timedelta(seconds=12))
+    taken_back.get_by_role("button", name="Take back").click()
+    taken_back.wait_for(state="detached")
+    remind_me(page, "Later than that", after=timedelta(seconds=14))
+    page.locator("#bell:not(:empty)").wait_for()
+    assert page.locator("#bell").inner_text() == "Reminder: “Later than that”"
+    with page.expect_event("load"):
+        page.get_by_role("button", name="Done Later than that").click()
+
+
+@pytest.mark.usefixtures("beat")
+def test_a_reminder_for_a_time_that_has_passed_is_refused_beside_the_fields(open_as: OpenAs) -> None:
+    page = open_as("Grace", noise="status of 422")
+    ask_for_reminder(page, "Too late", after=-timedelta(hours=1))
+    assert "This time has passed" in page.get_by_role("alert").inner_text()
+    assert page.get_by_label("Remind me of").input_value() == "Too late"
+    assert page.locator("[data-reminder]", has_text="Too late").count() == 0
+
+
+def remind_me(page: Page, text: str, *, after: timedelta) -> Any:
+    """Asks for a reminder, and returns its row once the page is live."""
+    ask_for_reminder(page, text, after=after)
+    reminder = page.locator("[data-reminder]", has_text=text)
+    reminder.wait_for()
+    eventually_live(page)
+    return reminder
+
+
+def ask_for_reminder(page: Page, text: str, *, after: timedelta) -> None:
+    """Fills in the form with a time as the clock of the page's reader shows it, and sends it."""
+    zone = ZoneInfo(page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone"))
+    page.get_by_label("Remind me of").fill(text)
+    page.get_by_label("At", exact=True).fill(f"{datetime.now(zone) + after:%Y-%m-%dT%H:%M:%S}")
+    with page.expect_event("load"):
+        page.get_by_role("button", name="Remind me").click()
+
+
+# --- any page -----------------------------------------------------------------------------------------------------
 
 
 def test_nothing_scrolls_sideways_on_a_phone(open_as: OpenAs, stack: Stack) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import urllib.error
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django
@@ -15,7 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from example.demo import Visitor, next_message
+from example.demo import Visitor, next_message, next_of_report
 from example.servers import ROOT, Stack, have_beat
 from integration.conftest import DEADLINE, eventually, require
 
@@ -47,6 +51,20 @@ def listening(visitor: Visitor, stack: Stack) -> Iterator[ClientConnection]:
 def event_of(connection: ClientConnection, stack: Stack, event: str) -> dict[str, Any]:
     data: dict[str, Any] = next_message(connection, stack, type="task.event", event=event)["data"]
     return data
+
+
+@contextmanager
+def beat_paused(stack: Stack) -> Iterator[None]:
+    """Hold beat back, where there is one: else a digest comes every few seconds."""
+    beat = stack.children.get("beat")
+    if beat is None:
+        yield
+        return
+    os.kill(beat.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(beat.process.pid, signal.SIGCONT)
 
 
 # --- who is let in ------------------------------------------------------------------------------------------------
@@ -95,7 +113,7 @@ def test_two_users_each_hear_of_their_own_reports_only(ada: Visitor, grace: Visi
 def test_an_event_tells_the_task_its_times_and_the_payload_and_nothing_else(ada: Visitor, stack: Stack) -> None:
     with listening(ada, stack) as connection:
         ada.post("/reports/", sample="1")
-        message = next_message(connection, stack, type="task.event")
+        message = next_of_report(connection, stack)
     assert set(message) == {"type", "seq", "epoch", "event", "data"}
     data = message["data"]
     assert set(data) == {"id", "name", "status", "enqueued_at", "started_at", "finished_at", "payload"}
@@ -116,9 +134,10 @@ def test_a_report_that_fails_is_told_with_its_reason(ada: Visitor, stack: Stack)
 
 
 def test_a_socket_idle_for_longer_than_redis_pys_read_timeout_still_hears(ada: Visitor, stack: Stack) -> None:
-    with listening(ada, stack) as connection:
-        with pytest.raises(TimeoutError):  # 5 s is what kills it where socket_timeout is left as it is
-            connection.recv(timeout=8)
+    with beat_paused(stack), listening(ada, stack) as connection:
+        with suppress(TimeoutError):  # 5 s is what kills it where socket_timeout is left as it is
+            while True:  # a digest may have been on its way
+                connection.recv(timeout=8)
         ada.post("/reports/", sample="1")
         assert event_of(connection, stack, "report.ready")["payload"]["report"]
 
@@ -146,15 +165,59 @@ def test_the_workers_banner_lists_the_django_tasks_and_their_queues(stack: Stack
 
 
 def test_beat_runs_the_digest(stack: Stack) -> None:
-    if django.VERSION >= (6, 1):
-        pytest.skip("No release of django-celery-beat installs beside Django 6.1.")
-    require(have_beat(), "django-celery-beat is not installed here.")
+    require_beat()
 
     def digested() -> None:
         done = [line for line in stack.children["worker"].lines if "nightly_digest[" in line and "succeeded" in line]
         assert len(done) >= 2
 
     eventually(digested)
+
+
+def test_the_digest_is_told_to_each_who_has_one_and_says_no_more(ada: Visitor, grace: Visitor, stack: Stack) -> None:
+    require_beat()
+    for visitor in (ada, grace):
+        with listening(visitor, stack) as connection:
+            visitor.post("/reports/", sample="1")
+            event_of(connection, stack, "report.ready")
+    with listening(ada, stack) as to_ada, listening(grace, stack) as to_grace:
+        told = [event_of(connection, stack, "digest.ready") for connection in (to_ada, to_grace)]
+    for data in told:
+        assert data["name"] == "example.reports.tasks.nightly_digest"
+        assert data["status"] == "SUCCESSFUL"
+        assert data["payload"] is None
+
+
+def test_a_reminder_is_told_at_its_time_to_who_asked(ada: Visitor, grace: Visitor, stack: Stack) -> None:
+    require_beat()
+    with listening(ada, stack) as to_ada, listening(grace, stack) as to_grace:
+        at = datetime.now(UTC) + timedelta(seconds=6)
+        ada.post("/reminders/", text="Call the bank", at=at.isoformat())
+        grace.post("/reminders/", text="Of Grace", at=(at + timedelta(seconds=2)).isoformat())
+        told, told_after = event_of(to_ada, stack, "reminder.due"), event_of(to_grace, stack, "reminder.due")
+    assert (told["payload"]["text"], told_after["payload"]["text"]) == ("Call the bank", "Of Grace")
+    assert timedelta(0) <= datetime.fromisoformat(told["enqueued_at"]) - at < timedelta(seconds=5)
+    for visitor, data in ((ada, told), (grace, told_after)):
+        visitor.post(f"/reminders/{data['payload']['reminder']}/remove/")
+        assert data["payload"]["text"] not in visitor.get("/")
+
+
+def test_anothers_reminder_cannot_be_taken_back(ada: Visitor, grace: Visitor) -> None:
+    require_beat()
+    page = ada.post("/reminders/", text="Mine", at=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    (path,) = re.findall(r'action="(/reminders/\d+/remove/)"', page)
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+        grace.post(path)
+    refused.value.close()
+    assert "Mine" in ada.get("/")
+    assert "Mine" not in ada.post(path)
+
+
+def require_beat() -> None:
+    """Skip the test where there is no beat."""
+    if django.VERSION >= (6, 1):
+        pytest.skip("No release of django-celery-beat installs beside Django 6.1.")
+    require(have_beat(), "django-celery-beat is not installed here.")
 
 
 # Another process, which shares with the web process and the worker nothing but the settings.

@@ -28,18 +28,20 @@ logger = logging.getLogger("tasks_celery")
 class Context:
     """Who asked for a task, and in which request and language.
 
-    `user` is the user's primary key as text, None where nobody is signed in; `tenant` is whom of several customers of the
-    site they belong to, where a project keeps these apart.
+    `user` is the user's primary key as text, None where nobody is signed in; `group` the name of a Django group whose members
+    stand for one, as with a schedule that nobody asked for; `tenant` is whom of several customers of the site they belong
+    to, where a project keeps these apart.
     """
 
     user: str | None = None
+    group: str | None = None
     tenant: str | None = None
     request_id: str | None = None
     language: str | None = None
 
     def as_dict(self) -> dict[str, str]:
         """Return the facts that are known, as JSON can carry them."""
-        facts = {"user": self.user, "tenant": self.tenant, "request_id": self.request_id, "language": self.language}
+        facts = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in facts.items() if value is not None}
 
     @classmethod

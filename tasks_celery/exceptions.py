@@ -3,6 +3,7 @@
 TasksCeleryError
 ├── OptionsError          OPTIONS of a TASKS alias cannot be used (also Django's ImproperlyConfigured)
 ├── TaskNameClash         another Celery task already has the name of a Django task (also ImproperlyConfigured)
+├── ScheduleError         a schedule cannot be: its times, its arguments, its task (also ValueError)
 ├── AppNotReady           the module of the project's Celery app is still being imported
 ├── EnqueueError          the broker did not take the message
 │   ├── PartlyEnqueued    of several tasks, the broker did not take all
@@ -35,6 +36,10 @@ class OptionsError(TasksCeleryError, ImproperlyConfigured):
 
 class TaskNameClash(TasksCeleryError, ImproperlyConfigured):
     """Another Celery task already has the name of a Django task."""
+
+
+class ScheduleError(TasksCeleryError, ValueError):
+    """A schedule cannot be."""
 
 
 class AppNotReady(TasksCeleryError):

@@ -74,7 +74,11 @@ _KEPT = (
     "soft_time_limit",
     "ignore_result",
     "compression",
+    "headers",
 )
+
+#: The header that django-celery-beat names the schedule in, and django-celery-results reads it from.
+SCHEDULE = "periodic_task_name"
 
 
 def kept_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,9 +87,17 @@ def kept_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return in_json(asked) if asked else {}
 
 
+def schedule_in(sending: Mapping[str, Any] | None) -> str | None:
+    """Return the name of the schedule that a task was sent by, from `Record.sending`; None for any other task."""
+    name = ((sending or {}).get("headers") or {}).get(SCHEDULE)
+    return str(name) if name else None
+
+
 def kept_of_request(request: Any, *, is_plain: bool) -> dict[str, Any]:
     """Return the same of a message that has arrived; `is_plain` is whether its arguments are as the record has them."""
+    schedule = (request.headers or {}).get(SCHEDULE)
     options = {
+        "headers": {SCHEDULE: schedule} if schedule else None,
         "link": request.callbacks,
         "link_error": request.errbacks,
         "chord": request.chord,

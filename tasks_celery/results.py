@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from traceback import format_exception
 from typing import Any
@@ -20,6 +20,7 @@ from tasks_celery import moments
 from tasks_celery.celery_results import from_celery
 from tasks_celery.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus, task_backends
 from tasks_celery.exceptions import OptionsError, StoreError
+from tasks_celery.message import schedule_in
 from tasks_celery.options import CELERY_SCHEMES, Options
 from tasks_celery.remembered import remembered
 from tasks_celery.stores import Attempt, Error, Outcome, Record, Store, open_store
@@ -159,7 +160,12 @@ def _asked(ask: Callable[[], Record | None], pauses: Sequence[float]) -> Record 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CeleryTaskResult(TaskResult):  # type: ignore[misc,type-arg]  # its stub does not know that it is frozen
-    """Django's TaskResult, of a task that can be cancelled. Its arguments have to be JSON values already."""
+    """Django's TaskResult, of a task that can be cancelled. Its arguments have to be JSON values already.
+
+    `periodic_task_name` is the schedule that sent the task, None where it was enqueued otherwise.
+    """
+
+    periodic_task_name: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Leave the arguments as they are, which Django's own would normalise once more."""
@@ -211,6 +217,7 @@ def to_result(record: Record, task: AnyTask) -> AnyResult:
         backend=record.alias,
         errors=[TaskError(exception_class_path=e.exception_class_path, traceback=e.traceback) for e in record.errors],
         worker_ids=list(record.worker_ids),
+        periodic_task_name=schedule_in(record.sending),
     )
     object.__setattr__(result, "_return_value", record.return_value)
     return result
@@ -229,8 +236,8 @@ def as_enqueued(task: AnyTask, record: Record) -> AnyTask:
         "run_after": record.run_after,
     }
     copy = object.__new__(type(task))
-    for field in fields(task):
-        object.__setattr__(copy, field.name, changes.get(field.name, getattr(task, field.name)))
+    for each in fields(task):
+        object.__setattr__(copy, each.name, changes.get(each.name, getattr(task, each.name)))
     return copy
 
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from inspect import Parameter, Signature, iscoroutinefunction, signature
+from inspect import Parameter, iscoroutinefunction
 from math import inf
 from typing import Any, Literal, get_args
 
 from tasks_celery.exceptions import EnqueueError
 from tasks_celery.moments import as_project
+from tasks_celery.signatures import signature_of
 from tasks_celery.stores.base import Until
 from tasks_celery.values import as_json
 
@@ -138,7 +138,7 @@ def _told_by(key: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Ma
 
 def _call(function: Callable[..., Any], takes_context: bool, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Return a call's arguments by their names, without those that are the defaults; as they are where they do not fit."""
-    known = _signature(function, takes_context)
+    known = signature_of(function, takes_context)
     try:
         bound = known.bind(*args, **kwargs).arguments
     except TypeError:  # it is enqueued all the same, and fails in the worker
@@ -149,9 +149,3 @@ def _call(function: Callable[..., Any], takes_context: bool, args: Sequence[Any]
 def _is_default(parameter: Parameter, value: Any) -> bool:
     # By type too: 1, 1.0 and True are equal.
     return type(value) is type(parameter.default) and value == parameter.default
-
-
-@lru_cache(maxsize=1_000)
-def _signature(function: Callable[..., Any], takes_context: bool) -> Signature:
-    found = signature(function)
-    return found.replace(parameters=list(found.parameters.values())[1:]) if takes_context else found

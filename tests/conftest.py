@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ for _name in WITHOUT:
     sys.modules[_name] = None  # type: ignore[assignment]
 
 collect_ignore = ["channels", "example"] if "channels" in WITHOUT else []
+# No release of it installs beside Django 6.1.
+if "django_celery_beat" in WITHOUT or find_spec("django_celery_beat") is None:
+    collect_ignore += ["beat"]
 
 
 def pytest_collection_finish() -> None:

@@ -31,6 +31,8 @@ INSTALLED_APPS = [
 if _has("channels"):
     INSTALLED_APPS += ["channels", "tasks_celery.channels", "example.reports"]
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+if _has("django_celery_beat"):
+    INSTALLED_APPS += ["django.contrib.admin", "django_celery_beat", "tasks_celery.beat"]
 if not find_spec("django.tasks"):
     INSTALLED_APPS += ["django_tasks"]
 MIDDLEWARE = [

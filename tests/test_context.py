@@ -15,7 +15,7 @@ from tasks_celery.results import to_result
 from tests.shop.tasks import add
 from tests.stores.making import a_record
 
-ADA = Context(user="7", tenant="a", request_id="r1", language="de")
+ADA = Context(user="7", group="editors", tenant="a", request_id="r1", language="de")
 
 
 def test_facts_that_are_not_known_are_not_carried() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
+from tasks_celery.beat import schedule
+from tasks_celery.beat.options import ScheduleSettings
 from tasks_celery.channels.options import EventOptions
 from tasks_celery.options import Options
 from tasks_celery.task import TaskOptions
@@ -41,6 +44,18 @@ def test_every_option_of_events_is_in_the_reference_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([^|`]+)` \|", section("Events"), re.MULTILINE)
     defaults = {field.name.upper(): getattr(EventOptions(), field.name) for field in fields(EventOptions)}
     assert {name: literal_eval(default) for name, default in rows} == defaults
+
+
+def test_every_setting_of_schedules_is_in_the_reference_with_its_default() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `([^|`]+)` \|", section("Schedules"), re.MULTILINE)
+    defaults = {field.name.upper(): getattr(ScheduleSettings(), field.name) for field in fields(ScheduleSettings)}
+    assert {name: literal_eval(default) for name, default in rows} == defaults
+
+
+def test_every_argument_of_a_schedule_is_in_the_reference() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section("Schedules"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    assert named == set(signature(schedule).parameters) - {"when"}
 
 
 def test_every_task_option_is_in_the_reference() -> None:

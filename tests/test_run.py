@@ -252,7 +252,7 @@ def test_full_runs_every_suite_on_each_django(environment: str, checkout: Checko
     # One environment runs for all what is needed once.
     rest = ["integration/test_database.py"]
     if environment == "django60":
-        rest = ["integration/asking", "tests WITHOUT channels,channels_redis,django_celery_beat"]
+        rest = ["integration/asking", "integration/beat", "tests WITHOUT channels,channels_redis,django_celery_beat"]
     assert {call.partition(" ENDINGS")[0].partition(" --ignore")[0] for call in checkout.calls(pytest)} == {
         f"{pytest} tests",
         f"{pytest} integration",
@@ -262,7 +262,10 @@ def test_full_runs_every_suite_on_each_django(environment: str, checkout: Checko
 
 @pytest.mark.parametrize(
     ("environment", "suites"),
-    [("celery55", ["tests", "integration/test_endings.py"]), ("celery56", ["integration/test_endings.py"])],
+    [
+        ("celery55", ["tests", "integration/beat", "integration/test_endings.py"]),
+        ("celery56", ["integration/test_endings.py"]),
+    ],
 )
 def test_full_runs_the_endings_on_the_older_celerys_and_the_fast_suite_on_the_oldest(
     environment: str, suites: list[str], checkout: Checkout
@@ -274,16 +277,16 @@ def test_full_runs_the_endings_on_the_older_celerys_and_the_fast_suite_on_the_ol
 
 def test_full_tries_every_pool_and_broker_in_one_environment(checkout: Checkout) -> None:
     assert checkout.run("test", "--full", HAVE=EVERY_PYTHON, TASKS_CELERY_ENDINGS="full").returncode == 0
-    assert checkout.calls("ENDINGS") == [
-        ".venvs/django60/bin/python -m pytest -rs integration --ignore=integration/asking ENDINGS full"
-    ]
+    (matrix,) = checkout.calls("ENDINGS")
+    assert matrix.startswith(".venvs/django60/bin/python -m pytest -rs integration ")
+    assert matrix.split(" integration ")[1] == ("--ignore=integration/asking --ignore=integration/beat ENDINGS full")
 
 
 def test_full_prints_each_suite_whole_and_every_outcome_at_the_end(checkout: Checkout) -> None:
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON).stdout.splitlines()
     outcomes = [line for line in told if line.startswith("run: passed: ")]
-    assert len(outcomes) == 13
-    assert told[-13:] == outcomes
+    assert len(outcomes) == 15
+    assert told[-15:] == outcomes
     at = told.index("run: django61: integration")
     assert told[at + 1] == "this is .venvs/django61/bin/python -m pytest -rs integration"
 
@@ -295,7 +298,7 @@ def test_one_failing_suite_fails_the_whole_of_full_and_stops_nothing(failing: st
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, FAIL=failing)
     assert told.returncode == 1
     assert told.stdout.count("run: FAILED: ") == 1
-    assert told.stdout.count("run: passed: ") == 12
+    assert told.stdout.count("run: passed: ") == 14
 
 
 def test_suites_that_were_not_run_fail_the_whole_of_full(checkout: Checkout) -> None:
@@ -303,12 +306,13 @@ def test_suites_that_were_not_run_fail_the_whole_of_full(checkout: Checkout) -> 
     assert told.returncode == 1
     assert "run: FAILED: suites are missing" in told.stdout
     # The other lane runs all the others.
-    assert told.stdout.count("run: passed: ") == 12
+    assert told.stdout.count("run: passed: ") == 14
 
 
 def test_a_suite_in_the_background_can_be_interrupted(checkout: Checkout) -> None:
     checkout.script(checkout.tool, f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    for path in ("tests/test_interrupt.py", "integration/test_endings.py", "integration/asking/test_interrupt.py"):
+    asked = [f"integration/{folder}/test_interrupt.py" for folder in ("asking", "beat")]
+    for path in ("tests/test_interrupt.py", "integration/test_endings.py", *asked):
         (checkout.root / path).parent.mkdir(exist_ok=True)
         (checkout.root / path).write_text(
             "import pytest, signal\n\ndef test_interrupt():\n"
@@ -317,7 +321,7 @@ def test_a_suite_in_the_background_can_be_interrupted(checkout: Checkout) -> Non
     # pytest's plugins take a second each time to import.
     told = checkout.run("test", "--full", HAVE="3.12", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert told.returncode == 0, told.stdout
-    assert told.stdout.count("1 passed") == 5
+    assert told.stdout.count("1 passed") == 6
 
 
 def test_full_ended_by_a_signal_ends_its_suites_and_leaves_nothing(checkout: Checkout, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Both. What the example remembers: each report a user asked for, and a digest per user and day."""
+"""Both. What the example remembers: each report a user asked for, a digest per user and day, and their reminders."""
 
 from __future__ import annotations
 
@@ -118,6 +118,26 @@ class Digest(models.Model):
     def amount(self) -> str:
         """The total, as the page prints it."""
         return money(self.total)
+
+
+class Reminder(models.Model):
+    """What a user wants to be told at a time. It is due once a worker has told them, and stays until they put it away."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reminders")
+    text = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("at", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}: {self.text}"
+
+    @property
+    def schedule_name(self) -> str:
+        """The name of the schedule that it is sent by; there is no other of that name."""
+        return f"Reminder {self.pk}"
 
 
 def title_of(file_name: str) -> str:

@@ -16,4 +16,6 @@ urlpatterns = [
     path("reports/states/", views.states, name="states"),
     path("reports/sample/", views.sample, name="sample"),
     path("reports/<int:pk>/download/", views.download, name="download"),
+    path("reminders/", views.create_reminder, name="remind"),
+    path("reminders/<int:pk>/remove/", views.remove_reminder, name="remove_reminder"),
 ]

@@ -1,4 +1,4 @@
-"""Web process. The pages: sign in, ask for a report, see one's own, download them."""
+"""Web process. The pages: sign in, ask for a report, see one's own, download them, be reminded of something."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from django.contrib.auth import get_user_model, login, logout
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from example.reports.forms import DEMO_USERS, SAMPLE, ReportForm, SignInForm
-from example.reports.models import Digest, Report
+from example.reports import reminders
+from example.reports.forms import DEMO_USERS, SAMPLE, ReminderForm, ReportForm, SignInForm
+from example.reports.models import Digest, Reminder, Report
 from example.reports.orders import COLUMNS, MAX_BYTES
 from example.reports.tasks import build_report
 from example.reports.uploads import UploadLimit
@@ -39,7 +40,7 @@ REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';
 def list_reports(request: HttpRequest) -> HttpResponse:
     """Show the user's reports, or the two ways in."""
     if request.user.is_authenticated:
-        return _reports_page(request, ReportForm())
+        return _page(request)
     return render(request, "reports/sign_in.html", {"users": DEMO_USERS, "open": _demo_sign_in()})
 
 
@@ -78,7 +79,7 @@ def _create_report(request: HttpRequest, limit: UploadLimit) -> HttpResponse:
         return redirect("reports:list")
     form = ReportForm(request.POST, request.FILES, too_large=limit.exceeded)
     if not form.is_valid():
-        return _reports_page(request, form, status=422)
+        return _page(request, form, status=422)
     _queue(form.save(_user_id(request)))
     return redirect("reports:list")
 
@@ -89,6 +90,27 @@ def _create_report(request: HttpRequest, limit: UploadLimit) -> HttpResponse:
 def states(request: HttpRequest) -> JsonResponse:
     """Return the state of each report on the user's page; a page asks where it cannot go by its events."""
     return JsonResponse({"reports": [_state(report) for report in _reports_of(request)]})
+
+
+@login_required
+@require_POST
+def create_reminder(request: HttpRequest) -> HttpResponse:
+    """Have the user reminded of something; where there is no beat to do it, this address is none."""
+    if not reminders.are_possible():
+        raise Http404
+    form = ReminderForm(request.user, request.POST)
+    if not form.is_valid():
+        return _page(request, reminder_form=form, status=422)
+    form.save()
+    return redirect("reports:list")
+
+
+@login_required
+@require_POST
+def remove_reminder(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put a reminder of the user's away, due or not; to others it does not exist."""
+    reminders.put_away(get_object_or_404(Reminder, pk=pk, owner_id=_user_id(request)))
+    return redirect("reports:list")
 
 
 @login_required
@@ -112,15 +134,24 @@ def _attachment(content: bytes, content_type: str, name: str, headers: dict[str,
     return HttpResponse(content, content_type=content_type, headers=headers | {"Content-Disposition": disposition})
 
 
-def _reports_page(request: HttpRequest, form: ReportForm, *, status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    form: ReportForm | None = None,
+    reminder_form: ReminderForm | None = None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
     context = {
-        # Before the reports are read: what ends meanwhile, the page is told.
+        # Before all else is read: what ends meanwhile, the page is told.
         "since": events_since(request),
-        "form": form,
+        "form": form or ReportForm(),
         "columns": COLUMNS,
         "reports": _reports_of(request),
         "digest": Digest.objects.filter(owner_id=_user_id(request), day=timezone.localdate()).first(),
         "digest_every": getattr(settings, "DIGEST_EVERY", None),
+        "remind": reminders.are_possible(),
+        "reminder_form": reminder_form or ReminderForm(request.user),
+        "reminders": Reminder.objects.filter(owner_id=_user_id(request)),
     }
     return render(request, "reports/list.html", context, status=status)
 

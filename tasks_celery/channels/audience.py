@@ -30,14 +30,18 @@ else:
     Listener = Audience = Tenant = Any
 
 
-def listeners(to: Audience, *, asker: str | None) -> list[str]:
-    """Return the primary keys of those who are told, each once; `asker` is told where `to` is None.
+def listeners(to: Audience, *, asker: str | None, group: str | None = None) -> list[str]:
+    """Return the primary keys of those who are told, each once; `asker`, and the members of `group`, where `to` is None.
 
     Somebody anonymous, and None within a list, is nobody; a Django group is its active members. Raise TypeError for
-    what is no user, and Django's ValidationError for a key of the wrong kind.
+    what is no user, Django's ValidationError for a key of the wrong kind, and LookupError for a group that is not there.
     """
     if to is None:
-        return [asker] if asker else []
+        told = [
+            *([asker] if asker else []),
+            *(_members_of(group, f"the group {group!r} of a schedule") if group else []),
+        ]
+        return list(dict.fromkeys(told))
     keys = (key for listener in _each(to) for key in _keys_of(listener))
     return list(dict.fromkeys(keys))
 
@@ -48,15 +52,16 @@ def members_of(name: str) -> Callable[[object], list[str]]:
     A group that is not there by then is an error, which is logged with the task's id; nobody is told.
     """
 
-    def members(result: object) -> list[str]:
-        from django.contrib.auth.models import Group
+    return lambda result: _members_of(name, f"notify(to=members_of({name!r}))")
 
-        group = Group.objects.filter(name=name).first()
-        if group is None:
-            raise LookupError(f"notify(to=members_of({name!r})): there is no group of this name.")
-        return list(_members(group))
 
-    return members
+def _members_of(name: str, where: str) -> list[str]:
+    from django.contrib.auth.models import Group
+
+    group = Group.objects.filter(name=name).first()
+    if group is None:
+        raise LookupError(f"{where}: there is no group of this name.")
+    return list(_members(group))
 
 
 def tenant_for(tenant: Tenant, result: TaskResult[Any, Any]) -> str | None:

@@ -69,7 +69,8 @@ def _listeners(rule: Rule, event: str, result: TaskResult[Any, Any]) -> tuple[li
     try:
         to = rule.to(result) if callable(rule.to) else rule.to
         # Who asked is looked up last, and only if need be: in a request it may cost a query.
-        told = listeners(to, asker=context.current().user if to is None else None)
+        asked = context.current() if to is None else context.Context()
+        told = listeners(to, asker=asked.user, group=asked.group)
         return told, _tenant(rule, result)
     except Exception:  # the project's function, and what it returned
         logger.exception(

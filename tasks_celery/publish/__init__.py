@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from tasks_celery.compat import AnyResult, AnyTask, Task
 from tasks_celery.exceptions import EnqueueError
+from tasks_celery.message import in_json
 from tasks_celery.publish import commit
 from tasks_celery.publish.broker import sending
 from tasks_celery.publish.bulk import send_kept as send_kept
@@ -26,6 +27,25 @@ def enqueue(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Ma
     stays behind that could still be run, unless the error says so.
     """
     prepared = prepare(backend, task, args, kwargs)
+    return commit.enqueue(backend, [prepared])[0]
+
+
+def enqueue_as(
+    backend: TwinBackend,
+    task: AnyTask,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    result_id: str,
+    sending: Mapping[str, Any],
+) -> AnyResult:
+    """Enqueue a task as `enqueue` does, under an id that was settled before: twice under one id, it runs once.
+
+    `sending` is what else its message has, as JSON can hold it: headers, an exchange and a routing key, or the broker's own
+    number for its priority. The result has another id where a unique task has its like.
+    """
+    backend.validate_task(task)
+    prepared = prepare(backend, task, args, kwargs, result_id=result_id, sending=in_json(dict(sending)))
     return commit.enqueue(backend, [prepared])[0]
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from tasks_celery.compat import AnyResult, AnyTask, TaskResultStatus, task_enqueued
 from tasks_celery.context import announce, current
-from tasks_celery.message import refuse_marked
+from tasks_celery.message import refuse_marked, schedule_in
 from tasks_celery.moments import due_at, from_celery, to_aware
 from tasks_celery.publish.sender import can_delay
 from tasks_celery.remembered import is_eager
@@ -36,13 +36,25 @@ class Prepared:
     twin: Twin
 
 
-def prepare(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Prepared:
-    """Return what is to be enqueued. Raise TypeError or ValueError for arguments that JSON cannot hold.
+def prepare(
+    backend: TwinBackend,
+    task: AnyTask,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    result_id: str | None = None,
+    sending: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Return what is to be enqueued, under an id of its own if none is given; `sending` is what else its message has.
+
+    Raise TypeError or ValueError for arguments that JSON cannot hold.
 
     Raise ValueError for a `run_after` beyond the year 9999, EnqueueError for the key of a unique task that cannot be made.
     """
     twin = twin_of(task, backend.app)
-    result = ready_result(task, list(args), dict(kwargs), alias=backend.alias)
+    result = ready_result(
+        task, list(args), dict(kwargs), alias=backend.alias, result_id=result_id, schedule=schedule_in(sending)
+    )
     refuse_marked([result.args, result.kwargs])
     run_after = due_at(task.run_after)
     options = task.sending_options() if isinstance(task, CeleryTask) else {}
@@ -61,7 +73,7 @@ def prepare(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Ma
         due=run_after or result.enqueued_at,
         expires=expiry(options.pop("expires", None) or twin.expires, result),
         context=current().as_dict(),
-        sending=options | _parents(backend.app),
+        sending={**options, **_parents(backend.app), **(sending or {})},
         **fields_of(task, name=name, args=result.args, kwargs=result.kwargs),
     )
     if run_after is not None:  # as it will be read back: aware where USE_TZ is on, else naive
@@ -71,7 +83,13 @@ def prepare(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Ma
 
 
 def ready_result(
-    task: AnyTask, args: list[Any], kwargs: dict[str, Any], *, alias: str, result_id: str | None = None
+    task: AnyTask,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    *,
+    alias: str,
+    result_id: str | None = None,
+    schedule: str | None = None,
 ) -> AnyResult:
     """Return the result of a task that is about to be enqueued, its arguments normalised by Django."""
     given, named = as_json([args, kwargs])
@@ -88,6 +106,7 @@ def ready_result(
         backend=alias,
         errors=[],
         worker_ids=[],
+        periodic_task_name=schedule,
     )
 
 

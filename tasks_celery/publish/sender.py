@@ -43,6 +43,7 @@ def send(backend: TwinBackend, producer: ShortcutProducer, record: Record, *, sh
     args, kwargs = tuple(asked.pop("args", record.args)), asked.pop("kwargs", record.kwargs)
     options = _routed(backend, record, asked, args, kwargs, twin)
     compression = asked.pop("compression", None)
+    headers: Mapping[str, Any] = asked.pop("headers", None) or {}
     expires, eta = to_aware(record.expires), _later(record.run_after)
     if expires is not None:
         options["expiration"] = max(0.0, (expires - datetime.now(UTC)).total_seconds())
@@ -76,7 +77,7 @@ def send(backend: TwinBackend, producer: ShortcutProducer, record: Record, *, sh
                 producer,
                 record.name,
                 message,
-                headers={HEADER: facts_of(record)},
+                headers={**headers, HEADER: facts_of(record)},
                 serializer="json",
                 compression=compression,
                 retry=None if shortcut is None else False,  # it tries again by itself
@@ -91,7 +92,8 @@ def _routed(
     backend: TwinBackend, record: Record, asked: dict[str, Any], args: Any, kwargs: Mapping[str, Any], twin: Any
 ) -> dict[str, Any]:
     options = {name: asked.pop(name) for name in _ROUTING if name in asked} or {"queue": record.queue_name}
-    options["priority"] = backend.scale_of(record.queue_name).place(record.priority)
+    own = asked.pop("priority", None)  # the broker's number already
+    options["priority"] = backend.scale_of(record.queue_name).place(record.priority) if own is None else own
     options |= {name: value for name in _DELIVERY if (value := getattr(twin, name, None)) is not None}
     router: Any = backend.app.amqp.router  # its stub knows neither lists nor tasks
     routed: dict[str, Any] = router.route(options, record.name, args, kwargs, twin)

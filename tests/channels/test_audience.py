@@ -116,6 +116,14 @@ def test_a_group_is_its_active_members_not_the_user_with_its_key(staff: list[str
     assert sorted(listeners([editors, staff[0], editors, 99], asker="3")) == sorted([*staff, "99"])
 
 
+def test_a_schedule_that_names_nobody_else_tells_its_user_and_its_group(staff: list[str]) -> None:
+    assert sorted(listeners(None, asker=None, group="editors")) == staff
+    assert listeners(None, asker=staff[1], group="editors") == [staff[1], staff[0]]
+    assert listeners("99", asker=None, group="editors") == ["99"]
+    with pytest.raises(LookupError, match="'nobody'"):
+        listeners(None, asker="3", group="nobody")
+
+
 def test_members_are_those_of_the_moment(staff: list[str]) -> None:
     to = members_of("editors")
     refuse_wrong_audience(to)

@@ -4,7 +4,6 @@ import os
 import runpy
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,35 +72,6 @@ def test_one_redis_address_serves_all_three(read: Any) -> None:
 @pytest.mark.django_db
 def test_the_migrations_make_what_the_models_say() -> None:
     call_command("makemigrations", "reports", check=True, dry_run=True, verbosity=0)
-
-
-MIGRATE_THRICE = """
-import django
-django.setup()
-from django.conf import settings
-from django.core.management import call_command
-from django_celery_beat.models import PeriodicTask
-for settings.DIGEST_EVERY in (30, 30, None):
-    call_command("migrate", verbosity=0)
-    print(list(PeriodicTask.objects.order_by("name").values_list("name", "task", "crontab__hour", "interval__every")))
-"""
-
-
-@pytest.mark.skipif(not find_spec("django_celery_beat"), reason="django-celery-beat is not installed")
-def test_migrate_writes_the_schedule_again_and_again_the_same(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MIGRATE_THRICE],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "example.settings", "VAR_DIR": str(tmp_path)},
-        cwd=FOLDER.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    digest = "example.reports.tasks.nightly_digest"
-    nightly = ("Digest, nightly at 03:00", digest, "3", None)
-    often = ("Digest, every DIGEST_EVERY seconds", digest, None, 30)
-    assert done.stdout.splitlines() == [str([often, nightly]), str([often, nightly]), str([nightly])]
 
 
 def test_manage_py_runs_from_any_folder(tmp_path: Path) -> None:

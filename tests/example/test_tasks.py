@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 
 from example.reports import tasks
 from example.reports.models import Digest, Report
-from example.reports.tasks import BROKEN, STOPPED, build_report, nightly_digest, report_payload
+from example.reports.tasks import BROKEN, STOPPED, build_report, digest_owners, nightly_digest, report_payload
+from tasks_celery.beat.declare import declared
 
 from .conftest import HEADER, ROWS, backend
 
@@ -82,7 +84,9 @@ def test_a_digest_sums_up_each_users_day_and_again_changes_nothing(ada: User, gr
     Report.objects.filter(pk=old.pk).update(finished_at=timezone.now() - timedelta(days=3))
     report_of(ada)  # still waiting: counts for nothing
     for _ in range(2):
-        assert nightly_digest.enqueue().return_value == {"digests": 2}
+        result = nightly_digest.enqueue()
+        assert result.return_value == {"digests": 2, "owners": [ada.pk, grace.pk]}
+        assert digest_owners(result) == [ada.pk, grace.pk]
     digest = Digest.objects.get(owner=ada)
     assert (digest.day, digest.report_count, digest.order_count, digest.total) == (
         timezone.localdate(),
@@ -100,3 +104,13 @@ def test_a_digest_of_the_night_closes_the_day_before(ada: User, report_of: Make)
     Report.objects.update(finished_at=yesterday)
     nightly_digest.enqueue()
     assert Digest.objects.get().day == timezone.localdate(yesterday)
+
+
+def test_nobody_is_told_of_a_digest_that_has_no_owner(ada: User) -> None:
+    assert digest_owners(nightly_digest.enqueue()) == []
+
+
+def test_the_digest_is_declared_for_three_at_night_in_the_sites_zone() -> None:
+    nightly = {declaration.name: declaration for declaration in declared()}["Digest, nightly"]
+    assert nightly.task == "example.reports.tasks.nightly_digest"
+    assert str(nightly.when) == f"crontab 0 3 * * * {django_settings.TIME_ZONE}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
-from example.reports.models import Digest, Report
+from example.reports import reminders
+from example.reports.models import Digest, Reminder, Report
 from example.reports.orders import MAX_BYTES
 from tasks_celery.compat import task_backends
 from tasks_celery.exceptions import EnqueueError
@@ -125,6 +128,16 @@ def test_a_queue_that_does_not_answer_fails_the_report_with_a_word(
     assert "The task queue did not answer" in page
 
 
+def test_without_a_beat_there_are_no_reminders(as_ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reminders, "are_possible", lambda: False)
+    page = as_ada.get("/").content.decode()
+    assert "Your reports" in page
+    assert "reminder" not in page.lower()
+    soon = timezone.now() + timedelta(hours=1)
+    assert as_ada.post("/reminders/", {"text": "Call", "at": soon.isoformat()}).status_code == 404
+    assert not Reminder.objects.exists()
+
+
 # --- what works
 
 
@@ -212,8 +225,6 @@ def test_a_title_is_escaped_on_the_page(as_ada: Client, ada: User, report_of: Ca
 
 
 def test_the_digest_of_the_day_stands_at_the_foot(as_ada: Client, ada: User) -> None:
-    from django.utils import timezone
-
     Digest.objects.create(owner=ada, day=timezone.localdate(), report_count=2, order_count=216, total="12345.6")
     page = as_ada.get("/").content.decode()
     assert "2 reports, 216 orders, 12,345.60 in total" in page

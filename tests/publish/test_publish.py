@@ -18,18 +18,20 @@ from django.test import override_settings
 from django.utils import timezone, translation
 from kombu.exceptions import OperationalError
 
-from tasks_celery import EnqueueError, StoreError
+from tasks_celery import EnqueueError, StoreError, publish
 from tasks_celery.compat import InvalidTask, TaskResult, TaskResultDoesNotExist, TaskResultStatus, task_backends
 from tasks_celery.context import Context, asking
 from tasks_celery.message import HEADER
 from tests.shop import tasks
 from tests.shop.brokers import a_broker_that, a_broker_that_raises, messages
 from tests.shop.running import (
+    a_worker,
     configured,
     eagerly,
     empty_the_broker,
     listening,
     records_in_redis,
+    signals_of,
     the_app,
     the_store,
     waiting,
@@ -477,3 +479,64 @@ def test_language_in_force_travels() -> None:
     with translation.override("de"):
         result = tasks.add.enqueue(1)
     assert the_store().get(result.id).context["language"] == "de"
+
+
+# --- under an id that was settled before
+
+
+def enqueue_as(task: Any, *args: Any, result_id: str, **sending: Any) -> Any:
+    return publish.enqueue_as(task_backends["default"], task, args, {}, result_id=result_id, sending=sending)
+
+
+def test_what_the_backend_cannot_do_is_refused_under_a_settled_id_too() -> None:
+    late = tasks.add.using(queue_name="reports")
+    with (
+        override_settings(TASKS={"default": {"BACKEND": BACKEND, "QUEUES": ["default"]}}),
+        pytest.raises(InvalidTask, match="Queue 'reports' is not valid for backend"),
+    ):
+        enqueue_as(late, 1, result_id=uuid4().hex)
+    assert waiting("reports") == 0
+
+
+@pytest.mark.parametrize("where", [nullcontext, records_in_redis])
+def test_it_has_that_id_and_what_else_it_is_sent_with(where: Any) -> None:
+    with where():
+        headers = {"periodic_task_name": "Nightly", "x": "y"}
+        result = enqueue_as(tasks.echo, 1, result_id=(asked := uuid4().hex), headers=headers, priority=2)
+        (message,) = messages("default")
+        assert result.id == message.headers["id"] == asked
+        assert result.periodic_task_name == tasks.echo.get_result(asked).periodic_task_name == "Nightly"
+        assert tasks.echo.get_result(asked) == result
+    assert (message.headers["periodic_task_name"], message.headers["x"]) == ("Nightly", "y")
+    assert message.headers[HEADER]["alias"] == "default"
+    assert message.properties["priority"] == 2
+
+
+def test_a_task_that_nobody_scheduled_names_no_schedule() -> None:
+    result = tasks.echo.enqueue(1)
+    assert result.periodic_task_name is None
+    assert "periodic_task_name" not in messages("default")[0].headers
+
+
+def test_a_call_of_celerys_own_keeps_the_name_of_its_schedule() -> None:
+    sent = tasks.echo.celery.apply_async((1,), headers={"periodic_task_name": "Nightly"})
+    assert tasks.echo.get_result(sent.id).periodic_task_name == "Nightly"
+
+
+def test_a_message_from_elsewhere_brings_the_name_of_its_schedule() -> None:
+    with a_worker(), listening() as heard:
+        sent = the_app().send_task("tests.shop.tasks.echo", headers={"periodic_task_name": "Nightly"})
+        signals_of(heard, sent)
+    assert tasks.echo.get_result(sent.id).periodic_task_name == "Nightly"
+
+
+def test_twice_under_one_id_it_runs_once() -> None:
+    with a_worker(), listening() as heard:
+        first, second = (enqueue_as(tasks.echo, 1, result_id="one" + "0" * 29) for _ in range(2))
+        last = tasks.add.enqueue(1)
+        signals_of(heard, last)
+    assert first.id == second.id
+    assert [one.signal for one in heard if one.id == first.id and one.signal != "task_enqueued"] == [
+        "task_started",
+        "task_finished",
+    ]

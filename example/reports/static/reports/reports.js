@@ -5,6 +5,8 @@
  * was away. Only where that cannot be had (`reset`: the server keeps them no more) is the list of states read.
  */
 
+import { refresh, say, showLocalTimes } from "./parts.js";
+
 const LABELS = { waiting: "Waiting", building: "Building", ready: "Ready", failed: "Failed" };
 const IS_PENDING = '[data-state="waiting"], [data-state="building"]';
 
@@ -23,7 +25,7 @@ export function follow(client, { statesUrl }) {
 }
 
 async function arrived(report) {
-  if (!row(report.report)) await fetchRows(); // asked for in another tab
+  if (!row(report.report)) await refresh("reports"); // asked for in another tab
   show(report);
   announce(report);
 }
@@ -64,15 +66,6 @@ function downloadLink(url, title) {
   return link;
 }
 
-async function fetchRows() {
-  const response = await fetch("/");
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const rows = page.getElementById("reports");
-  if (!rows) return;
-  showLocalTimes(rows);
-  document.getElementById("reports").replaceWith(rows);
-}
-
 function showConnection(client) {
   const shown = document.getElementById("connection");
   const texts = {
@@ -85,23 +78,9 @@ function showConnection(client) {
   shown.dataset.status = client.status;
 }
 
-/** The server writes times in its own zone; a reader has another, and knows which day it is. */
-function showLocalTimes(root) {
-  const today = new Date().toDateString();
-  for (const time of root.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
-    const day = moment.toDateString() === today ? {} : { day: "numeric", month: "short" };
-    time.textContent = moment.toLocaleString(undefined, { ...day, hour: "numeric", minute: "2-digit" });
-  }
-}
-
 function announce({ state, title }) {
   if (state === "ready") say(`“${title}” is ready.`);
   if (state === "failed") say(`“${title}” failed.`);
-}
-
-function say(text) {
-  document.getElementById("status").textContent = text;
 }
 
 function row(report) {

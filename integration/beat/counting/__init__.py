@@ -1,0 +1,1 @@
+"""A project that counts: what its schedules run is noted outside of records and rows."""
