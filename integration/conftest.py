@@ -35,6 +35,7 @@ ONCE = {
     "test_no_store.py",
     "test_publisher.py",
     "test_result_backends.py",
+    "test_schedules_doc.py",
     "test_soak.py",
     "test_sockets.py",
     "test_sweeper.py",
