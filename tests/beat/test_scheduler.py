@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import beat as celery_beat
+from celery import signals
 from django.db import DataError, connection
 from django.db import OperationalError as DatabaseAway
 from django.test import override_settings
@@ -526,6 +527,7 @@ def test_the_service_of_celery_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
         service.stop()
 
     monkeypatch.setattr("celery.beat.time.sleep", stop)
+    monkeypatch.setattr(signals.beat_init, "receivers", [])  # who begin threads that outlive the test
     service.start()
     assert len(ids()) == 1
 
