@@ -87,7 +87,7 @@ class Child:
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
-        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.said_ready = threading.Event()
         self._ready_line = ready_line
         self._console = console
@@ -110,7 +110,7 @@ class Child:
     def _read(self, output: IO[str]) -> None:
         for raw in output:
             line = raw.rstrip()
-            self.lines.append(line)
+            self._lines.append(line)
             if self._ready_line and self._ready_line in line:
                 self.said_ready.set()
             self._show(line)
@@ -124,6 +124,11 @@ class Child:
             # Raised by check() instead: this thread must go on reading, or the child blocks on a full pipe.
             self._unshown, self._console = error, None
 
+    @property
+    def lines(self) -> list[str]:
+        """What the child has written so far, as much of its end as is kept."""
+        return list(self._lines)  # another thread goes on reading
+
     def check(self) -> None:
         """Raise `ServerFailed` if the child has ended, OSError if its lines could not be shown."""
         if self._unshown:
@@ -135,7 +140,7 @@ class Child:
 
     def last_lines(self, count: int = 20) -> str:
         """Return the end of what the child wrote, each line under its name."""
-        return "\n".join(f"{self.name:>7} | {line}" for line in list(self.lines)[-count:])
+        return "\n".join(f"{self.name:>7} | {line}" for line in self.lines[-count:])
 
 
 def _ending(returncode: int) -> str:

@@ -594,7 +594,7 @@ class Project:
         return eventually(lambda: self._took(ids), within=DEADLINE)
 
     def _took(self, ids: list[str]) -> list[float]:
-        lines = list(self.worker.lines)
+        lines = self.worker.lines
         begun, over = _moments(lines, r"Task id=(\w+) .*state=RUNNING"), _moments(lines, r"\[(\w+)\] succeeded in")
         assert set(ids) <= set(over), self.worker.last_lines(40)
         return [(over[each] - begun[each]).total_seconds() for each in ids]

@@ -106,7 +106,7 @@ class Site:
 
     def received(self, ids: list[str]) -> list[int]:
         """Return how often workers have taken the message of each task from the broker."""
-        lines = [line for child in (*self.children.values(), *self._killed) for line in list(child.lines)]
+        lines = [line for child in (*self.children.values(), *self._killed) for line in child.lines]
         said = [line for line in lines if line.endswith(" received")]
         return [sum(result_id in line for line in said) for result_id in ids]
 

@@ -267,7 +267,7 @@ def facts(beat: Child, worker: Child) -> Told:
         "results": {name: result_facts(name) for name in rows if ticks(name, "sent")},
         "checks": [(message.id, message.msg) for message in run_checks(tags=[Tags.database], databases=["default"])],
         "pids": {"beat": beat.process.pid},
-        "said": {"beat": list(beat.lines), "worker": list(worker.lines)},
+        "said": {"beat": beat.lines, "worker": worker.lines},
     }
 
 
