@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import django
 import pytest
 
-from example.servers import Stack, have_beat, healthy, listen, stop, wait_until
-from integration.conftest import DEADLINE, eventually, require
+from example.servers import Stack, healthy, listen, stop, wait_until
+from integration.conftest import DEADLINE, eventually, require_beat
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -190,9 +189,7 @@ def tab_to(page: Page, name: str) -> None:
 @pytest.fixture
 def beat(stack: Stack) -> None:
     """Beat, running; on Django 6.1 there is none."""
-    if django.VERSION >= (6, 1):
-        pytest.skip("No release of django-celery-beat installs beside Django 6.1.")
-    require(have_beat(), "django-celery-beat is not installed here.")
+    require_beat()
 
 
 @pytest.mark.usefixtures("beat")

@@ -14,14 +14,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import django
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from example.demo import Visitor, next_message, next_of_report
-from example.servers import ROOT, Stack, have_beat
-from integration.conftest import DEADLINE, eventually, require
+from example.servers import ROOT, Stack
+from integration.conftest import DEADLINE, eventually, require_beat
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -211,13 +210,6 @@ def test_anothers_reminder_cannot_be_taken_back(ada: Visitor, grace: Visitor) ->
     refused.value.close()
     assert "Mine" in ada.get("/")
     assert "Mine" not in ada.post(path)
-
-
-def require_beat() -> None:
-    """Skip the test where there is no beat."""
-    if django.VERSION >= (6, 1):
-        pytest.skip("No release of django-celery-beat installs beside Django 6.1.")
-    require(have_beat(), "django-celery-beat is not installed here.")
 
 
 # Another process, which shares with the web process and the worker nothing but the settings.

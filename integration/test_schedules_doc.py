@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from example.servers import ROOT, have_beat, plan_redis, redis_answers, stop, wait_until
+from example.servers import ROOT, plan_redis, redis_answers, stop, wait_until
 from integration import test_readme
-from integration.conftest import require
+from integration.conftest import require, require_beat
 from integration.test_readme import Child, child, here, run
 
 pytestmark = pytest.mark.timeout(300)
@@ -70,7 +70,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def project(clean_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    require(have_beat(), "django-celery-beat is not installed here.")
+    require_beat()
     root = tmp_path_factory.mktemp("schedules")
     with tempfile.TemporaryDirectory() as directory:
         plan = plan_redis(clean_environ, Path(directory))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from example.servers import ROOT, have_beat
-from integration.conftest import require
+from example.servers import ROOT
+from integration.conftest import require_beat
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -71,7 +71,7 @@ class Checkout:
 @pytest.fixture(scope="module")
 def migrated(clean_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that was migrated, and never synced by hand."""
-    require(have_beat(), "django-celery-beat is not installed here.")
+    require_beat()
     checkout = Checkout(tmp_path_factory.mktemp("migrated"), clean_environ)
     assert "+ Digest, nightly" in checkout.migrate()
     return checkout.root / "var"
