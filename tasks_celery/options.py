@@ -54,15 +54,8 @@ def parse_options(alias: str, raw: Mapping[str, Any], *, beside: Mapping[str, An
     `beside` is what stands beside OPTIONS: ENQUEUE_ON_COMMIT may, where django-tasks had it.
     Raise OptionsError for a key that is not known or a value of the wrong kind, naming it.
     """
-    known = {field.name.upper(): field.name for field in fields(Options)}
     raw = _with_those_beside(alias, raw, beside or {})
-    unknown = sorted(set(raw) - set(known), key=str)
-    if unknown:
-        raise OptionsError(
-            f"TASKS[{alias!r}]['OPTIONS'] has unknown keys: {', '.join(map(repr, unknown))}. "
-            f"Known keys: {', '.join(sorted(known))}."
-        )
-    options = Options(**{known[key]: value for key, value in raw.items()})
+    options = Options(**values_in(raw, Options, setting=f"TASKS[{alias!r}]['OPTIONS']"))
     _refuse_wrong_kinds(alias, options)
     return options
 
@@ -82,11 +75,11 @@ def _refuse_wrong_kinds(alias: str, options: Options) -> None:
     if not isinstance(options.key_prefix, str):
         raise _wrong(alias, "key_prefix", options.key_prefix, "a text")
     for name in ("timeout", "lease", "grace"):
-        if not _is_duration(getattr(options, name)):
+        if not is_duration(getattr(options, name)):
             raise _wrong(alias, name, getattr(options, name), "a number of seconds above 0")
     for name in ("sweep_every", "move_every"):
         value = getattr(options, name)
-        if value is not None and not _is_duration(value):
+        if value is not None and not is_duration(value):
             raise _wrong(alias, name, value, "a number of seconds above 0, or None for never")
     if not isinstance(options.delayed_delivery, bool):
         raise _wrong(alias, "delayed_delivery", options.delayed_delivery, "True or False")
@@ -105,7 +98,21 @@ def database_aliases() -> list[str]:
     return sorted({DEFAULT_DB_ALIAS, *settings.DATABASES})
 
 
-def _is_duration(value: object) -> bool:
+def values_in(raw: Mapping[str, Any], kind: type[Any], *, setting: str) -> dict[str, Any]:
+    """Return what a dict of the settings says for the fields of a dataclass; its keys are their names in capitals.
+
+    Raise OptionsError for a key that is none of them, naming the setting.
+    """
+    known = {field.name.upper(): field.name for field in fields(kind)}
+    if unknown := sorted(set(raw) - set(known), key=str):
+        raise OptionsError(
+            f"{setting} has unknown keys: {', '.join(map(repr, unknown))}. Known keys: {', '.join(sorted(known))}."
+        )
+    return {known[key]: value for key, value in raw.items()}
+
+
+def is_duration(value: object) -> bool:
+    """Return whether a value is a number of seconds above 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
 
 

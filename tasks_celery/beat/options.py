@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from math import inf
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
 from tasks_celery.exceptions import OptionsError
+from tasks_celery.options import is_duration, values_in
+
+#: For how many seconds a tick that nobody has taken is still on time: each of those is sent, in order.
+GRACE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +25,7 @@ class ScheduleSettings:
     """
 
     sync_after_migrate: bool = False
-    grace: float = 30.0
+    grace: float = GRACE
     retake: float = 10.0
     keep: int = 20
 
@@ -39,12 +42,7 @@ def parse_schedule_settings(raw: Any) -> ScheduleSettings:
     """
     if not isinstance(raw, Mapping):
         raise OptionsError(f"TASK_SCHEDULES is {raw!r}; it has to be a dict, such as {{'SYNC_AFTER_MIGRATE': True}}.")
-    known = {field.name.upper(): field.name for field in fields(ScheduleSettings)}
-    if unknown := sorted(set(raw) - set(known), key=str):
-        raise OptionsError(
-            f"TASK_SCHEDULES has unknown keys: {', '.join(map(repr, unknown))}. Known keys: {', '.join(sorted(known))}."
-        )
-    found = ScheduleSettings(**{known[key]: value for key, value in raw.items()})
+    found = ScheduleSettings(**values_in(raw, ScheduleSettings, setting="TASK_SCHEDULES"))
     _refuse_wrong_kinds(found)
     return found
 
@@ -55,9 +53,8 @@ def _refuse_wrong_kinds(found: ScheduleSettings) -> None:
     if not isinstance(found.keep, int) or isinstance(found.keep, bool) or found.keep < 1:
         raise _wrong("keep", found.keep, "a whole number of ticks, 1 or more")
     for name in ("grace", "retake"):
-        value = getattr(found, name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
-            raise _wrong(name, value, "a number of seconds above 0")
+        if not is_duration(getattr(found, name)):
+            raise _wrong(name, getattr(found, name), "a number of seconds above 0")
 
 
 def _wrong(name: str, value: object, wanted: str) -> OptionsError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
-from math import inf
 from typing import Any
 
 from django.conf import settings
 
 from tasks_celery.exceptions import OptionsError
+from tasks_celery.options import is_duration, values_in
 
 LOG_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "socket", "database", "memory", "none")
 
@@ -67,12 +67,7 @@ def parse_event_options(raw: Any) -> EventOptions:
     """
     if not isinstance(raw, Mapping):
         raise OptionsError(f"TASK_EVENTS is {raw!r}; it has to be a dict, such as {{'KEEP': 1000}}.")
-    known = {field.name.upper(): field.name for field in fields(EventOptions)}
-    if unknown := sorted(set(raw) - set(known), key=str):
-        raise OptionsError(
-            f"TASK_EVENTS has unknown keys: {', '.join(map(repr, unknown))}. Known keys: {', '.join(sorted(known))}."
-        )
-    values = {known[key]: value for key, value in raw.items()}
+    values = values_in(raw, EventOptions, setting="TASK_EVENTS")
     if isinstance(values.get("keep_for"), timedelta):
         values["keep_for"] = values["keep_for"].total_seconds()
     options = EventOptions(**values)
@@ -90,9 +85,8 @@ def _refuse_wrong_kinds(options: EventOptions) -> None:
     if not isinstance(options.keep, int) or isinstance(options.keep, bool) or options.keep < 1:
         raise _wrong("keep", options.keep, "a whole number of events, 1 or more")
     for name in ("keep_for", "deadline", "check_every", "poll_every"):
-        value = getattr(options, name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
-            raise _wrong(name, value, "a number of seconds above 0")
+        if not is_duration(getattr(options, name)):
+            raise _wrong(name, getattr(options, name), "a number of seconds above 0")
     if options.log and options.log.partition(":")[0] not in LOG_SCHEMES:
         schemes = ", ".join(f"{scheme}://" for scheme in LOG_SCHEMES)
         raise _wrong("log", options.log.partition(":")[0], f"a URL that starts with one of {schemes}")

@@ -14,11 +14,9 @@ from typing import Any, Literal, Protocol, cast
 from celery.schedules import BaseSchedule, crontab, solar
 
 from tasks_celery.beat.declare import CatchUp
+from tasks_celery.beat.options import GRACE
 from tasks_celery.beat.planning import crontab_ticks, solar_ticks
 from tasks_celery.beat.when import Kind
-
-#: For how many seconds a tick that nobody has taken is still on time: each of those is sent, in order.
-GRACE = 30.0
 
 _INSTANT = datetime.resolution
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)

@@ -13,7 +13,8 @@ from celery.schedules import schedule as celery_interval
 from django_celery_beat.clockedschedule import clocked
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
-from tasks_celery.beat.planning import GRACE, Due, Facts, Plan, plan
+from tasks_celery.beat.options import GRACE
+from tasks_celery.beat.planning import Due, Facts, Plan, plan
 
 NOW = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
 INSTANT, SECOND, MINUTE, HOUR, DAY = (
