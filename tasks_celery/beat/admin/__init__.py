@@ -25,6 +25,7 @@ from tasks_celery.beat.admin.actions import Actions
 from tasks_celery.beat.admin.forms import OptionsForm, OptionsFormSet, ScheduleForm
 from tasks_celery.beat.known import known_tasks
 from tasks_celery.beat.models import ScheduleOptions, Tick
+from tasks_celery.beat.rows import hold
 from tasks_celery.beat.ticks import options_of
 
 #: What may be changed of a row that code declares: `sync_schedules` leaves it as it is.
@@ -115,12 +116,12 @@ class PeriodicTaskAdmin(Actions):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         with transaction.atomic(using=obj._state.db):
-            _hold(type(obj)._base_manager.using(obj._state.db).filter(pk=obj.pk))
+            hold(type(obj)._base_manager.using(obj._state.db).filter(pk=obj.pk))
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         with transaction.atomic(using=queryset.db):
-            _hold(queryset)
+            hold(queryset)
             super().delete_queryset(request, queryset)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -128,11 +129,6 @@ class PeriodicTaskAdmin(Actions):
         if row is not None:
             context |= {"schedule_options": options_of(row), "runs_url": self.runs_url(row)}
         return super().render_change_form(request, context, *args, **kwargs)
-
-
-def _hold(rows: Any) -> None:
-    # From here on no beat takes a tick of them, whose row would then point at nothing.
-    list(rows.select_related(None).prefetch_related(None).order_by().select_for_update().values_list("pk"))
 
 
 def _is_declared(row: Any) -> bool:

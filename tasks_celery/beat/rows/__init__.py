@@ -29,6 +29,7 @@ __all__ = [
     "differences",
     "find",
     "has_other_times",
+    "hold",
     "is_done",
     "mark_changed",
     "put",
@@ -129,9 +130,13 @@ def change(tables: Tables, row: Any, using: str, **columns: Any) -> None:
 def remove(tables: Tables, names: Iterable[str], using: str) -> None:
     """Delete rows with their options and ticks; under the lock, and beats are to be told by the caller."""
     rows = tables.tasks._base_manager.using(using).filter(name__in=list(names))
-    # From here on no beat takes a tick of them, whose row would then point at nothing.
-    list(rows.select_for_update().values_list("pk"))
+    hold(rows)
     rows.delete()
+
+
+def hold(rows: Any) -> None:
+    """Let no beat take a tick of rows that are about to be deleted: the tick would point at nothing. In a transaction."""
+    list(rows.select_related(None).prefetch_related(None).order_by().select_for_update().values_list("pk"))
 
 
 def _refuse_another_task(row: Any, declaration: Declaration) -> None:
