@@ -19,6 +19,7 @@ from tasks_celery import moments
 from tasks_celery.celery_reader import Meta, read
 from tasks_celery.exceptions import StoreError
 from tasks_celery.stores import Error, Record, Status
+from tasks_celery.stores.base import FINISHED
 from tasks_celery.values import jsonable
 
 #: What Celery's states mean to Django: a retry waits to be run again, a revoked task never will.
@@ -51,6 +52,20 @@ def from_celery(app: Celery, result_id: str, *, timeout: float) -> Record | None
             f"Celery's result backend did not answer for the id {result_id!r}: {error}. "
             "Check CELERY_RESULT_BACKEND, and that what it names runs."
         ) from error
+
+
+def ended_in_celery(app: Celery, record: Record, *, timeout: float) -> Record | None:
+    """Return a record as Celery's own result tells that its task ended; None where that tells of no end.
+
+    A worker that keeps no records, of the release before, has run it. Raise StoreError as `from_celery` does.
+    """
+    try:
+        meta = read(app, record.id, timeout=timeout)
+        if STATUS_OF.get(str(meta.get("status"))) not in FINISHED:
+            return None
+        return _record(app, record.id, {**meta, "name": record.name})
+    except Exception as error:  # result backends raise what their clients raise
+        raise StoreError(f"Celery's result backend did not answer for the id {record.id!r}: {error}.") from error
 
 
 def _name(meta: Meta) -> str | None:

@@ -22,7 +22,8 @@ from django.utils import timezone
 
 from tasks_celery import publish
 from tasks_celery.aliases import backend_of, by_backend
-from tasks_celery.exceptions import EnqueueError
+from tasks_celery.celery_results import ended_in_celery
+from tasks_celery.exceptions import EnqueueError, StoreError
 from tasks_celery.results import Results, error_of
 from tasks_celery.stores import Outcome, Record
 from tasks_celery.twin import TwinBackend
@@ -151,7 +152,36 @@ class Sweeper:
         for queue, count in self._results.store.waiting(before=before).items():
             missing = count - self._waiting_in_broker(queue, otherwise=count)
             if missing > 0:
-                yield from self._results.store.overdue(queue, before=before, limit=min(missing, BATCH))
+                overdue = self._results.store.overdue(queue, before=before, limit=min(missing, BATCH))
+                yield from self._not_ended(overdue)
+
+    def _not_ended(self, overdue: Iterable[Record]) -> Iterable[Record]:
+        """Yield the tasks that Celery's own results tell no end of; end the others as those tell.
+
+        A worker that keeps no records has run them, one of the release before say.
+        """
+        for record in overdue:
+            try:
+                told = ended_in_celery(self._results.app, record, timeout=self._results.timeout)
+            except StoreError:
+                # Sent again without asking, it might be run twice.
+                logger.warning("The sweeper leaves %s and what waits behind it for now", record.id, exc_info=True)
+                return
+            if told is None:
+                yield record
+            else:
+                self._settle(record, self._as_told(record, told))
+
+    def _as_told(self, record: Record, told: Record) -> Outcome:
+        return Outcome(
+            status=told.status,
+            at=timezone.now(),
+            token=uuid4().hex,
+            worker_id=self._me,  # of none that has a lease: counts only while the task waits
+            retries=record.retries,
+            error=told.errors[-1] if told.errors else None,
+            return_value=told.return_value,
+        )
 
     def _waiting_in_broker(self, queue: str, *, otherwise: int) -> int:
         try:
@@ -186,7 +216,7 @@ class Sweeper:
 
     def _settle(self, record: Record, outcome: Outcome) -> Record | None:
         settled = self._results.store.settle(record, outcome, lifetime=self._results.lifetime(record))
-        if settled is not None and settled.status == "FAILED":
+        if settled is not None and settled.status != "READY":
             announce_finished(self._backend_of(record), settled)
         return settled
 

@@ -413,3 +413,44 @@ def test_the_grace_is_an_option() -> None:
     empty_the_broker()
     assert looked_after(4) == Found()
     assert looked_after(6) == Found(resent=1)
+
+
+# --- a message that a worker without records has run
+
+
+def test_what_celery_says_has_ended_is_not_sent_again_and_ends_so() -> None:
+    result = tasks.add.enqueue(1, b=2)
+    empty_the_broker()
+    the_app().backend.store_result(result.id, 3, "SUCCESS")
+    with listening() as heard:
+        assert looked_after(GRACE + 5) == Found()
+    assert finished(result).return_value == 3
+    assert [(each.signal, each.status) for each in heard] == [("task_finished", "SUCCESSFUL")]
+    assert waiting("default") == 0
+
+
+def test_so_is_what_celery_says_has_failed() -> None:
+    result = tasks.add.enqueue(1, b=2)
+    empty_the_broker()
+    the_app().backend.store_result(result.id, ValueError("no"), "FAILURE", traceback="where it was")
+    with listening() as heard:
+        assert looked_after(GRACE + 5) == Found()
+    result.refresh()
+    assert (result.status, result.errors[0].exception_class_path) == ("FAILED", "builtins.ValueError")
+    assert [each.signal for each in heard] == ["task_finished"]
+
+
+def test_what_celery_says_is_to_be_tried_again_is_sent_again() -> None:
+    result = tasks.add.enqueue(1, b=2)
+    empty_the_broker()
+    the_app().backend.store_result(result.id, ValueError("not yet"), "RETRY", traceback="")
+    assert looked_after(GRACE + 5) == Found(resent=1)
+
+
+def test_while_celerys_results_cannot_be_read_nothing_is_sent_again(caplog: pytest.LogCaptureFixture) -> None:
+    result = tasks.add.enqueue(1, b=2)
+    empty_the_broker()
+    with mock.patch("tasks_celery.celery_results.read", side_effect=OSError("away")):
+        assert looked_after(GRACE + 5) == Found()
+    assert result.id in caplog.text
+    assert looked_after(GRACE + 5) == Found(resent=1)
