@@ -42,7 +42,7 @@ from tests.shop.running import registry_kept, until
 
 THREADS, TASKS = 8, 10_000
 #: In bulk, for a broker that is killed when so many of them have arrived.
-BULK, ARRIVED = 30_000, 300
+BULK, ARRIVED = 12_000, 300
 PREFIX = "load:"
 
 
