@@ -28,10 +28,15 @@ UNSET = ("REDIS_URL", "VAR_DIR", "PORT", "DIGEST_EVERY", "DEBUG", "SECRET_KEY", 
 
 # What is about brokers, stores, logs, Celery or the browser rather than about one Django, or takes long: once is enough.
 ONCE = {
+    "test_adopt.py",
+    "test_channel_workers.py",
     "test_database.py",
     "test_elsewhere.py",
     "test_events_js.py",
     "test_logs.py",
+    "test_migrate.py",
+    "test_moving.py",
+    "test_moving_doc.py",
     "test_no_store.py",
     "test_publisher.py",
     "test_result_backends.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks_celery.adopt import adopt
 from tasks_celery.attempt import CeleryTaskContext
 from tasks_celery.backend import CeleryBackend
 from tasks_celery.exceptions import (
@@ -33,5 +34,6 @@ __all__ = [
     "TaskOptions",
     "TasksCeleryError",
     "Unique",
+    "adopt",
     "task",
 ]

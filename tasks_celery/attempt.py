@@ -46,6 +46,8 @@ class CeleryTaskContext(_Context):  # type: ignore[misc]  # its stub does not sa
     """What a task with ``takes_context=True`` is given in a worker: Django's context, and what only Celery can do."""
 
     store: Store = field(repr=False, compare=False)
+    #: How often the task asked to be run again before this attempt: Celery's ``request.retries``, which a redelivery leaves alone.
+    retries: int = 0
 
     def retry(
         self,

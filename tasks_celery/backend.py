@@ -14,10 +14,12 @@ from django.core.checks import CheckMessage
 from django.utils import timezone
 
 from tasks_celery import cancel, checks, heartbeat, parent, publish, worker
+from tasks_celery.adopt import AdoptedTask, with_replacement
 from tasks_celery.celery import find_app
 from tasks_celery.checks.priority import cure
 from tasks_celery.compat import (
     DEFAULT_TASK_PRIORITY,
+    DEFAULT_TASK_QUEUE_NAME,
     AnyResult,
     AnyTask,
     BaseTaskBackend,
@@ -30,7 +32,7 @@ from tasks_celery.priority import Scale, scale_in
 from tasks_celery.publish import calls
 from tasks_celery.remembered import remembered
 from tasks_celery.results import Results, find_store, first_url, store_url, to_result
-from tasks_celery.task import CeleryTask
+from tasks_celery.task import AS_ROUTED, CeleryTask
 from tasks_celery.twin import Sent, Twin, register, task_at, twin_of
 
 Call: TypeAlias = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
@@ -99,8 +101,7 @@ class CeleryBackend(BaseTaskBackend):
             raise InvalidTask(f"run_after must be a datetime or a timedelta, not {task.run_after!r}.")
         if task.priority != DEFAULT_TASK_PRIORITY and not self.supports_priority:
             raise InvalidTask(f"Backend does not support setting priority of tasks. {cure(self)}")
-        # Django's documentation allows a timedelta, and its own validation breaks on one.
-        super().validate_task(_due_now(task) if isinstance(task.run_after, timedelta) else task)
+        super().validate_task(_as_django_knows_it(self, task))
         if register(task):
             parent.connect()
             heartbeat.connect()
@@ -135,6 +136,7 @@ class CeleryBackend(BaseTaskBackend):
         record = self.results.get(str(result_id))
         if record is None:
             raise TaskResultDoesNotExist(f"There is no task result with the id {result_id!r}.")
+        record = with_replacement(self.app, record, timeout=self.settings.timeout / 2)
         # What only Celery knows of was enqueued on no alias: it is read through this one.
         return to_result(replace(record, alias=record.alias or self.alias), task_at(record.name, record.path))
 
@@ -169,8 +171,21 @@ class CeleryBackend(BaseTaskBackend):
         return calls.send(self, twin, send, args, kwargs, task_id, options)
 
 
-def _due_now(task: AnyTask) -> AnyTask:
+def _as_django_knows_it(backend: CeleryBackend, task: AnyTask) -> AnyTask:
+    """Return what Django can validate: its documentation allows a timedelta, and its code breaks on one.
+
+    Where an adopted task goes that has named no queue, Celery says as it is sent.
+    """
+    changes: dict[str, Any] = {}
+    if isinstance(task.run_after, timedelta):
+        changes["run_after"] = timezone.now()
+    if task.queue_name == AS_ROUTED and isinstance(task, AdoptedTask):
+        changes["queue_name"] = next(iter(backend.queues), DEFAULT_TASK_QUEUE_NAME)
+    return _changed(task, changes) if changes else task
+
+
+def _changed(task: AnyTask, changes: Mapping[str, Any]) -> AnyTask:
     copy: AnyTask = object.__new__(type(task))
     for field in fields(task):
-        object.__setattr__(copy, field.name, timezone.now() if field.name == "run_after" else getattr(task, field.name))
+        object.__setattr__(copy, field.name, changes.get(field.name, getattr(task, field.name)))
     return copy

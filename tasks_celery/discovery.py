@@ -18,6 +18,7 @@ from pathlib import Path
 from django.apps import apps
 
 from tasks_celery.compat import AnyTask, InvalidTask, Task, task_backends
+from tasks_celery.plain import adopted_name
 from tasks_celery.task import name_of
 from tasks_celery.twin import Twin, register, registered
 
@@ -89,7 +90,7 @@ def _imported_tasks() -> Iterator[AnyTask]:
 
 def _adopt(task: AnyTask) -> None:
     """Register a task of another backend too: `.using(backend=…)` may send it here."""
-    if name_of(task) in registered():
+    if name_of(task) in registered() or adopted_name(task):
         return
     for alias in task_backends.settings:
         if getattr(task_backends[alias], "twin_class", None) is Twin:

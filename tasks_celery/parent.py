@@ -21,6 +21,7 @@ from tasks_celery.discovery import discover, why_missing
 from tasks_celery.message import read_facts
 from tasks_celery.request import Request as Request  # noqa: PLC0414  found here by the twin
 from tasks_celery.request import ending, report, settle_outside
+from tasks_celery.task import AS_ROUTED
 from tasks_celery.twin import Twin, TwinBackend, backend_of, registered
 from tasks_celery.values import jsonable
 from tasks_celery.worker import Duplicate, finished, seed_from
@@ -114,7 +115,8 @@ def _on_worker_init(sender: Any, **kwargs: Any) -> None:
 
 def _named_queues(alias: str) -> set[str]:
     """Return the queues that the tasks of an alias name, for one whose empty QUEUES lets any name go."""
-    return {task.queue_name for task in registered().values() if task.backend == alias} | {DEFAULT_TASK_QUEUE_NAME}
+    named = {task.queue_name for task in registered().values() if task.backend == alias}
+    return named - {AS_ROUTED} | {DEFAULT_TASK_QUEUE_NAME}
 
 
 def _consume(app: Any, wanted: set[str]) -> None:

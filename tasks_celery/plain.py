@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from tasks_celery.compat import AnyResult, AnyTask, Task
 from tasks_celery.moments import due_at
@@ -18,14 +19,35 @@ else:
 #: Nobody misses these where no message is sent.
 QUIET = frozenset({"name", "aliases", "compression", "ignore_result"})
 
+#: The names of the Celery tasks that functions of adopted tasks call.
+_adopted: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
+
 #: What was left out, by the alias and the path of the task.
 _left_out: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
+#: What `CeleryTask` has of Celery's API.
+CELERYS = frozenset({"celery", "delay", "apply_async", "apply", "s", "si", "signature"})
+
+
 class PlainTask(_Task):
-    """A Django Task that may be asked for what `CeleryTask` knows, and leaves it out."""
+    """A Django Task that may be asked for what `CeleryTask` knows, and leaves it out.
+
+    Celery's own API it has not: who asks for it gets an AttributeError that says why.
+    """
 
     __slots__ = ()
+
+    do_not_call_in_templates = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here and now."""
+        return self.call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in CELERYS:
+            raise no_celery(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def using(
         self,
@@ -48,6 +70,28 @@ class PlainTask(_Task):
     async def aenqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> list[AnyResult]:
         """Enqueue the task once for each pair, as `enqueue_many` does."""
         return [await self.aenqueue(*args, **kwargs) for args, kwargs in calls_of(calls)]
+
+
+def no_celery(task: AnyTask, name: str) -> AttributeError:
+    """Return what is raised for a word of Celery's that a task has not, being on another backend."""
+    backend = type(task.get_backend())
+    return AttributeError(
+        f"The task {task.module_path} has no {name!r}: TASKS[{task.backend!r}] is {backend.__module__}.{backend.__qualname__}, "
+        "and only tasks of tasks_celery.CeleryBackend answer to Celery's API. Use enqueue() or call it, or give that alias "
+        "a CeleryBackend, for tests with CELERY_TASK_ALWAYS_EAGER = True.",
+        name=name,
+        obj=task,
+    )
+
+
+def note_adopted(function: Callable[..., Any], name: str) -> None:
+    """Remember that a task's function calls the Celery task of that name."""
+    _adopted[function] = name
+
+
+def adopted_name(task: AnyTask) -> str | None:
+    """Return the name of the Celery task that an adopted task calls, None for any other."""
+    return _adopted.get(task.func)
 
 
 def calls_of(calls: Iterable[Any]) -> list[tuple[list[Any], dict[str, Any]]]:

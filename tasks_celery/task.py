@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, Never, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, Never, ParamSpec, Self, TypeAlias, TypeVar, cast, overload
 
-from celery import Task as BaseCeleryTask
+from celery import Signature
+from celery import Task as _CeleryTask
+from celery.result import AsyncResult, EagerResult
 from django.utils.module_loading import import_string
 
 from tasks_celery.compat import (
@@ -16,10 +18,12 @@ from tasks_celery.compat import (
     DEFAULT_TASK_QUEUE_NAME,
     AnyResult,
     AnyTask,
+    InvalidTask,
     Task,
     task_backends,
 )
-from tasks_celery.plain import calls_of, note_left_out, plain_kind
+from tasks_celery.moments import to_aware
+from tasks_celery.plain import calls_of, no_celery, note_left_out, plain_kind
 from tasks_celery.task_options import CallOptions, TaskOptions
 from tasks_celery.unique import Unique
 
@@ -28,12 +32,19 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     _Task = Task
-    _CeleryTask = BaseCeleryTask[..., Any]
+    Sent: TypeAlias = AsyncResult[Any] | EagerResult[Any]
 else:
     # Django's class takes no parameters at run time, the backport's does.
     _Task = {(P, T): Task}
+    Sent = AsyncResult | EagerResult
 
 _NOTHING = CallOptions()
+
+#: The queue of an adopted task that no call has named: where Celery's own options and routes say.
+AS_ROUTED = ""
+
+#: What a context never is, and the first argument of a task often.
+_JSON = (str, int, float, list, tuple, dict, None.__class__)
 
 __all__ = ["CallOptions", "CeleryTask", "TaskOptions", "name_of", "task"]
 
@@ -48,8 +59,20 @@ class CeleryTask(_Task[P, T]):
 
     options: TaskOptions = field(default=TaskOptions(), repr=False, compare=False)
     asked: CallOptions = field(default=_NOTHING, repr=False, compare=False)
+    #: Whether a call has named its queue.
+    pinned: bool = field(default=False, repr=False, compare=False)
 
-    def __init__(self, *, options: TaskOptions | None = None, asked: CallOptions | None = None, **given: Any) -> None:
+    # Else a template that shows a result's task would run it.
+    do_not_call_in_templates = True
+
+    def __init__(
+        self,
+        *,
+        options: TaskOptions | None = None,
+        asked: CallOptions | None = None,
+        pinned: bool = False,
+        **given: Any,
+    ) -> None:
         """Take what Django's Task takes, and `options`, which Django's own decorator gives one by one.
 
         Raise TypeError or ValueError for options that make no sense, InvalidTask for what the backend cannot do.
@@ -63,6 +86,7 @@ class CeleryTask(_Task[P, T]):
         options.refuse_for(djangos.get("func"))
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "asked", asked)
+        object.__setattr__(self, "pinned", pinned)
         Task.__init__(self, **{**_DEFAULTS, **djangos})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -71,9 +95,95 @@ class CeleryTask(_Task[P, T]):
         return _found_again, (self.module_path, kept)
 
     @property
-    def celery(self) -> _CeleryTask:
+    def celery(self) -> _CeleryTask[P, T]:
         """The Celery task of the same name, in the app of this task's backend."""
-        return cast("Any", self.get_backend()).twin(self)  # type: ignore[no-any-return]
+        backend: Any = self.get_backend()
+        if not hasattr(backend, "twin"):  # by `using`, it may be any
+            raise no_celery(self, "celery")
+        return backend.twin(self)  # type: ignore[no-any-return]
+
+    # What Celery's callers know. All of it is the twin's.
+
+    def __call__(self, *args: Any, **kwargs: Any) -> T:
+        """Call the function here and now, as Celery's tasks are called; nothing is recorded.
+
+        A function that takes a context is given one by its caller.
+        """
+        if self.takes_context and args and isinstance(args[0], _JSON):
+            raise TypeError(
+                f"{self.module_path} takes a context, and {args[0]!r} is none: called directly it is just its function. Give "
+                "it a context, or enqueue() it."
+            )
+        if not hasattr(self.get_backend(), "twin"):
+            return self.call(*args, **kwargs)
+        return self.celery(*args, **kwargs)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Sent:
+        """Send the task as Celery's `delay` does, with what `using` asks for; its record is read by the id of what is returned."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **more: Any
+    ) -> Sent:
+        """Send the task as Celery's `apply_async` does; its options go before what `using` asks for.
+
+        Raise InvalidTask for what `using` asks and Celery's API has no word for.
+        """
+        twin: Any = self.celery
+        return twin.apply_async(args, kwargs, **self.celery_options() | more)  # type: ignore[no-any-return]
+
+    def apply(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **more: Any
+    ) -> EagerResult[T]:
+        """Run the task here and now as Celery's `apply` does, as if in a worker: with a record, and its retries."""
+        twin: Any = self.celery
+        return twin.apply(args, kwargs, **self.celery_options() | more)  # type: ignore[no-any-return]
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature[T]:
+        """Return the signature of a call, for Celery's canvas."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature[T]:
+        """Return the signature of a call that takes nothing from the task before it."""
+        return self.signature(args, kwargs, immutable=True)
+
+    def signature(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Signature[T]:
+        """Return a signature as Celery's `signature` does; its options go before what `using` asks for.
+
+        Raise InvalidTask as `apply_async` does.
+        """
+        twin: Any = self.celery
+        return twin.signature(args, kwargs, self.celery_options() | dict(options or {}), **more)  # type: ignore[no-any-return]
+
+    def celery_options(self) -> dict[str, Any]:
+        """Return what `using` asks of a call, under the names of Celery's `apply_async`.
+
+        Raise InvalidTask for what there is no such name for.
+        """
+        plain: Any = cast("Any", self.celery).django_task
+        if plain is self:
+            return {}
+        if self.backend != plain.backend or getattr(plain, "options", self.options).unique != self.options.unique:
+            what = "backend" if self.backend != plain.backend else "unique"
+            raise InvalidTask(
+                f"{self.module_path}: using({what}=…) cannot go along with delay(), apply_async() or a signature, which Celery "
+                "sends. Use enqueue()."
+            )
+        options = self.sending_options() | ({"queue": self.queue_name} if self.pinned else {})
+        if self.priority != plain.priority:
+            backend: Any = self.get_backend()
+            options["priority"] = backend.scale_of(self.queue_name or None).place(self.priority)
+        if isinstance(self.run_after, timedelta):
+            options["countdown"] = self.run_after.total_seconds()
+        elif self.run_after is not None:
+            options["eta"] = to_aware(self.run_after)
+        return options
 
     def using(
         self,
@@ -105,6 +215,8 @@ class CeleryTask(_Task[P, T]):
         }
         djangos = {"priority": priority, "queue_name": queue_name, "run_after": run_after, "backend": backend}
         changes: dict[str, Any] = {name: value for name, value in djangos.items() if value is not None}
+        if queue_name is not None:
+            changes["pinned"] = True
         return replace(self, asked=self.asked.within(self.options, asked | others), **changes)
 
     def sending_options(self) -> dict[str, Any]:
@@ -143,6 +255,11 @@ _DEFAULTS: Mapping[str, Any] = {
     "takes_context": False,
     "run_after": None,
 }
+
+
+def make_task(kind: type[AnyTask], **given: Any) -> AnyTask:
+    """Return a task of a class that is not ours, which on some releases of Django has no defaults."""
+    return kind(**{**_DEFAULTS, **given})
 
 
 def _found_again(path: str, kept: Mapping[str, Any]) -> AnyTask:
@@ -223,12 +340,11 @@ def task(
             "queue_name": queue_name,
             "backend": backend,
             "takes_context": takes_context,
-            "run_after": None,
         }
         if issubclass(kind, CeleryTask):
             return kind(options=extra, **djangos)
         extra.refuse_for(func)
-        made: AnyTask = plain_kind(kind)(**djangos)
+        made = make_task(plain_kind(kind), **djangos)
         note_left_out(made, extra)
         return made
 

@@ -25,6 +25,7 @@ from tasks_celery.compat import (
     DEFAULT_TASK_QUEUE_NAME,
     AnyResult,
     AnyTask,
+    InvalidTask,
     Task,
     task_backends,
 )
@@ -35,6 +36,7 @@ from tasks_celery.priority import Scale
 from tasks_celery.results import Results
 from tasks_celery.stores import Record, Store
 from tasks_celery.task import CeleryTask, name_of, names_of
+from tasks_celery.values import as_json
 
 logger = logging.getLogger("tasks_celery")
 
@@ -81,21 +83,28 @@ class TwinBackend(Protocol):
 
 @dataclass(slots=True)
 class Run:
-    """The attempt that a twin runs: its result, where its record rests, and that once it has ended."""
+    """The attempt that a twin runs: its result, where its record rests and as it began, and that once it has ended."""
 
     result: AnyResult
     store: Store
+    record: Record
     settled: bool = False
     finished: Record | None = None
 
 
 class Twin(_CeleryTask):
-    """The Celery task of a Django Task. What it does, the Django Task's backend says."""
+    """The Celery task of a Django Task. What it does, the Django Task's backend says.
+
+    It goes before whatever else the class of a Celery task has, and `Recording` after it.
+    """
 
     abstract = True
     django_task: AnyTask
-    serializer = "json"
     Request = "tasks_celery.parent:Request"
+    #: Whether it was a Celery task of the project's, and goes on being one; see `adopt`.
+    is_adopted = False
+    #: Whether a class of the project's says how it is sent.
+    has_own_apply_async = False
 
     @property
     def current_run(self) -> Run | None:
@@ -107,23 +116,48 @@ class Twin(_CeleryTask):
         self.request.__dict__["current_run"] = run
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task in a worker, with its record; called directly, just the function."""
-        if self.request.called_directly:
+        """Run the task in a worker, with its record; called directly, by itself too, just the function."""
+        if self.request.called_directly or self.current_run is not None:
             return super().__call__(*args, **kwargs)
         return backend_of(self.django_task, self.request.headers).run(self, args, kwargs)
 
-    def apply_async(  # type: ignore[override]  # the options are Celery's, whatever its release calls them
-        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
-    ) -> Sent:
-        """Send a message as Celery does, with a record like any other task's."""
-        send: Callable[..., Sent] = functools.partial(super().apply_async, args, kwargs)
-        return backend_of(self.django_task).send(self, send, args or (), kwargs or {}, task_id, options)
+    def perform(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Call the function; return what Celery keeps of what it returned, and what the record does."""
+        # What Celery's workers do where they replace `Task.__call__` (celery/app/trace.py): a call by the function itself is
+        # another one.
+        self.request.__dict__["_protected"] = 1
+        value = as_json(self.run(*args, **kwargs))
+        return value, value
 
     def on_success(self, *args: Any, **kwargs: Any) -> None:
+        super().on_success(*args, **kwargs)
         backend_of(self.django_task, self.request.headers).finished(self)
 
     def on_failure(self, *args: Any, **kwargs: Any) -> None:
+        super().on_failure(*args, **kwargs)
         backend_of(self.django_task, self.request.headers).finished(self)
+
+
+class Recording(_CeleryTask):
+    """What is sent by Celery's own API gets a record. Last before Celery's own class, so that it sees what is really sent."""
+
+    abstract = True
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, *more: Any, **options: Any
+    ) -> Sent:
+        """Send a message as Celery does, with a record like any other task's."""
+        send: Callable[..., Sent] = functools.partial(super().apply_async, args, kwargs)
+        options |= dict(zip(("producer", "link", "link_error", "shadow"), more, strict=False))
+        twin = cast("Twin", self)
+        return backend_of(twin.django_task).send(twin, send, args or (), kwargs or {}, task_id, options)
+
+
+class FunctionTwin(Twin, Recording):
+    """The twin of a task that `@task` made."""
+
+    abstract = True
+    serializer = "json"
 
 
 def backend_of(task: AnyTask, headers: Mapping[str, Any] | None = None) -> TwinBackend:
@@ -136,7 +170,11 @@ def backend_of(task: AnyTask, headers: Mapping[str, Any] | None = None) -> TwinB
 def twin_of(task: AnyTask, app: Celery) -> Twin:
     """Return the twin of a task in an app; raise TaskNameClash where another Celery task has its name."""
     name = name_of(task)
-    found = app.tasks[name]
+    found = app.tasks.get(name)
+    if found is None:
+        raise InvalidTask(
+            f"The Celery app {app.main!r} of TASKS[{task.backend!r}] has no task {name!r}. OPTIONS['APP'] can name another app."
+        )
     if not isinstance(found, Twin):
         raise _clash(name, task, _kind_of(found))
     return found
@@ -183,12 +221,21 @@ def register(task: AnyTask) -> bool:
 
 def _refuse_taken(name: str, task: AnyTask) -> None:
     known = _tasks.get(name)
-    if known is not None and (known.module_path, name_of(known)) != (task.module_path, name_of(task)):
+    if known is None:
+        return
+    if (known.module_path, name_of(known)) != (task.module_path, name_of(task)) or _joins(known) != _joins(task):
         raise _clash(name, task, known.module_path)
 
 
+def _joins(task: AnyTask) -> bool:
+    return hasattr(task, "join")
+
+
 def _add_twin(name: str, app: Any) -> None:
-    task = _tasks[name]
+    task: Any = _tasks[name]
+    if _joins(task):
+        task.join(app)
+        return
     names = []
     for each in names_of(task):
         if isinstance(app._tasks.get(each), Twin | None):
@@ -206,7 +253,7 @@ def _make_twin(name: str, names: Sequence[str], task: AnyTask, app: Any) -> None
     twin = app._task_from_fun(
         _body(task),
         name=name,
-        base=Twin,
+        base=FunctionTwin,
         bind=True,
         django_task=task,
         # The real function's arguments, so that `.delay()` refuses wrong ones as it always did.
@@ -223,7 +270,9 @@ def _body(task: AnyTask) -> Callable[..., Any]:
     def run(twin: Twin, /, *args: Any, **kwargs: Any) -> Any:
         current = twin.current_run
         if task.takes_context and current:
-            args = (attempt.CeleryTaskContext(task_result=current.result, store=current.store), *args)
+            retries = twin.request.retries or 0
+            context = attempt.CeleryTaskContext(task_result=current.result, store=current.store, retries=retries)
+            args = (context, *args)
         return attempt.run(twin, task, args, kwargs)
 
     return run

@@ -18,6 +18,7 @@ from celery.app.task import Context as CeleryRequest
 from celery.exceptions import Ignore, Reject, Retry
 from django.utils import timezone
 
+from tasks_celery.adopt import kept_call, or_untold
 from tasks_celery.compat import AnyResult, task_finished, task_started
 from tasks_celery.context import Context, announce, restored
 from tasks_celery.exceptions import TaskInterrupted
@@ -27,7 +28,7 @@ from tasks_celery.moments import from_celery, from_text
 from tasks_celery.results import Results, error_of, to_result
 from tasks_celery.stores import Attempt, Outcome, Record, Status
 from tasks_celery.twin import Run, Twin, TwinBackend, task_at
-from tasks_celery.values import as_json, jsonable
+from tasks_celery.values import jsonable
 
 logger = logging.getLogger("tasks_celery")
 
@@ -37,7 +38,7 @@ class Duplicate(Ignore):
 
 
 def run(backend: TwinBackend, twin: Twin, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Run one attempt of a task and return what it returned, as JSON has it.
+    """Run one attempt of a task and return what Celery is to keep of what it returned.
 
     What the function raises is raised again after it was recorded, for Celery to act on. A duplicate of a
     task that runs or has ended is ignored (Duplicate, which Celery takes for its Ignore).
@@ -47,7 +48,7 @@ def run(backend: TwinBackend, twin: Twin, args: tuple[Any, ...], kwargs: Mapping
     if record is None:
         raise Duplicate(Duplicate.__doc__)
     with restored(Context.from_dict(record.context)):
-        run = twin.current_run = Run(result=to_result(record, twin.django_task), store=results.store)
+        run = twin.current_run = Run(result=to_result(record, twin.django_task), store=results.store, record=record)
         announce(task_started, type(backend), run.result)
         return _call(results, twin, record, args, kwargs)
 
@@ -68,7 +69,7 @@ def _start(results: Results, twin: Twin) -> Record | None:
 def _call(results: Results, twin: Twin, record: Record, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     token = uuid4().hex
     try:
-        value = as_json(twin.run(*args, **kwargs))
+        value, kept = twin.perform(args, kwargs)
     except BaseException as error:
         outcome = judge(error, record, token=token, requeued=bool(twin.acks_late))
         if outcome is not None:
@@ -81,7 +82,7 @@ def _call(results: Results, twin: Twin, record: Record, args: tuple[Any, ...], k
         results,
         twin,
         record,
-        Outcome(status="SUCCESSFUL", at=timezone.now(), token=token, attempt=record.attempt, return_value=value),
+        Outcome(status="SUCCESSFUL", at=timezone.now(), token=token, attempt=record.attempt, return_value=kept),
     )
     return value
 
@@ -193,14 +194,24 @@ def seed_of(twin: Twin, request: CeleryRequest) -> Record:
         name=str(twin.name),
         routing_key=(request.delivery_info or {}).get("routing_key"),
     )
-    args, kwargs = list(request.args or []), dict(request.kwargs or {})
-    kept = replace(seed, args=jsonable(args), kwargs=jsonable(kwargs))
+    given, named, sending = _kept_of_call(twin, request)
     return replace(
-        kept,
+        seed,
+        args=given,
+        kwargs=named,
         path=twin.django_task.module_path,
         alias=seed.alias or twin.django_task.backend,
-        sending=kept_of_request(request, is_plain=kept.args == args and kept.kwargs == kwargs),
+        sending=sending,
     )
+
+
+def _kept_of_call(twin: Twin, request: CeleryRequest) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    args, kwargs = list(request.args or []), dict(request.kwargs or {})
+    if twin.is_adopted:
+        given, named, is_plain = kept_call(args, kwargs)
+        return given, named, or_untold(lambda: kept_of_request(request, is_plain=is_plain))
+    given, named = jsonable(args), jsonable(kwargs)
+    return given, named, kept_of_request(request, is_plain=given == args and named == kwargs)
 
 
 def seed_from(headers: Mapping[str, Any] | None, *, result_id: str, name: str, routing_key: str | None) -> Record:

@@ -23,6 +23,7 @@ from tasks_celery.checks.priority import (
 )
 from tasks_celery.compat import AnyTask
 from tasks_celery.exceptions import OptionsError, TaskNameClash
+from tasks_celery.plain import adopted_name
 from tasks_celery.results import find_store, first_url, store_url
 from tasks_celery.task import name_of
 from tasks_celery.twin import TwinBackend, refuse_clashes, registered
@@ -188,7 +189,8 @@ def _task_behind(value: object) -> AnyTask | None:
     if not issubclass(type(value), Proxy) or value is current_app or value is current_task:
         return None
     name = getattr(value, "name", None)
-    return registered().get(name) if isinstance(name, str) else None
+    task = registered().get(name) if isinstance(name, str) else None
+    return task if task is None or adopted_name(task) is None else None
 
 
 #: What has to be right before the rest can be looked at.

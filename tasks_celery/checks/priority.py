@@ -79,8 +79,9 @@ def plain_tasks_go_first_or_last(backend: TwinBackend) -> CheckMessage | None:
 
 
 def _is_plain(name: str, task: object) -> bool:
-    """Whether a task is the project's, is no Django task, and has no priority of its own."""
-    return not (name.startswith("celery.") or isinstance(task, Twin)) and getattr(task, "priority", None) is None
+    """Whether a task is the project's, is sent as Celery has it, and has no priority of its own."""
+    is_djangos = isinstance(task, Twin) and not task.is_adopted
+    return not (name.startswith("celery.") or is_djangos) and getattr(task, "priority", None) is None
 
 
 def _meet(backend: TwinBackend) -> bool:

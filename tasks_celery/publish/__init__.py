@@ -12,7 +12,7 @@ from typing import Any, cast
 from tasks_celery.compat import AnyResult, AnyTask, Task
 from tasks_celery.exceptions import EnqueueError
 from tasks_celery.message import in_json
-from tasks_celery.publish import commit
+from tasks_celery.publish import commit, own_way
 from tasks_celery.publish.broker import sending
 from tasks_celery.publish.bulk import send_kept as send_kept
 from tasks_celery.publish.prepare import Prepared, prepare
@@ -27,6 +27,8 @@ def enqueue(backend: TwinBackend, task: AnyTask, args: Sequence[Any], kwargs: Ma
     stays behind that could still be run, unless the error says so.
     """
     prepared = prepare(backend, task, args, kwargs)
+    if prepared.twin.has_own_apply_async:
+        return own_way.enqueue(backend, cast("Any", task), prepared)
     return commit.enqueue(backend, [prepared])[0]
 
 
@@ -46,6 +48,8 @@ def enqueue_as(
     """
     backend.validate_task(task)
     prepared = prepare(backend, task, args, kwargs, result_id=result_id, sending=in_json(dict(sending)))
+    if prepared.twin.has_own_apply_async:
+        return own_way.enqueue(backend, cast("Any", task), prepared, sending=sending)
     return commit.enqueue(backend, [prepared])[0]
 
 
@@ -59,6 +63,8 @@ def enqueue_many(
     """
     valid: set[int] = set()
     prepared = [_prepare_one_of_many(backend, number, call, valid) for number, call in enumerate(calls)]
+    if any(each.twin.has_own_apply_async for each in prepared):
+        return [enqueue(backend, *call) for call in calls]
     return commit.enqueue(backend, prepared) if prepared else []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from kombu import Producer
 
+from tasks_celery.adopt import UNTOLD
 from tasks_celery.compat import AnyResult
 from tasks_celery.exceptions import PartlyEnqueued, StoreError
 from tasks_celery.publish import conflict, express, sender, undo
@@ -192,10 +193,10 @@ def send_records(backend: TwinBackend, records: Sequence[Record], outcome: Deliv
 def send_kept(backend: TwinBackend, records: Sequence[Record]) -> list[Record]:
     """Send the messages of tasks that have their records, and return those that the broker took; it raises nothing.
 
-    Nothing is stored or announced: the tasks have been enqueued before.
+    Nothing is stored or announced: the tasks have been enqueued before. Left out is what no message can be made of again.
     """
     outcome = Delivery()
-    send_records(backend, records, outcome)
+    send_records(backend, [record for record in records if UNTOLD not in record.sending], outcome)
     if outcome.error is not None:
         logger.error(
             "The broker took %d of %d messages of tasks that were due: %s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,18 +10,23 @@ from typing import Any
 
 from django.utils import timezone
 
+from tasks_celery.adopt import kept_call, or_untold
 from tasks_celery.compat import AnyResult, task_enqueued
 from tasks_celery.context import announce, current
+from tasks_celery.exceptions import StoreError
 from tasks_celery.message import HEADER, facts_of, kept_arguments, kept_options, refuse_marked
 from tasks_celery.moments import from_celery
 from tasks_celery.publish import conflict
 from tasks_celery.publish.prepare import Prepared, expiry, ready_result
+from tasks_celery.publish.routing import own_place, queue_of
 from tasks_celery.remembered import is_eager
 from tasks_celery.results import record_of, to_result
 from tasks_celery.stores import Record
 from tasks_celery.twin import Sent, Twin, TwinBackend
 from tasks_celery.unique import fields_of
-from tasks_celery.values import jsonable
+from tasks_celery.values import as_json, jsonable
+
+logger = logging.getLogger("tasks_celery")
 
 
 def send(
@@ -35,18 +41,17 @@ def send(
     """Send a message for Celery's own callers (`.delay()`, canvas, beat), with a record like `enqueue`'s.
 
     Where neither the call nor a route of the project says otherwise, it goes to the queue of the Django Task, with its
-    priority. A retry is the same task again and has its record already.
+    priority; a task that was adopted, wherever Celery has it go. A retry is the same task again and has its record already.
     """
     if options.get("retries"):
         return send(task_id=task_id, **options)
-    refuse_marked([*args, dict(kwargs)])
-    options = {"priority": backend.scale_of(None).place(twin.django_task.priority), **options}
-    if not {"queue", "exchange", "routing_key"} & set(options) and not _is_routed(backend, twin, args, kwargs):
-        options["queue"] = twin.django_task.queue_name
+    if not twin.is_adopted:
+        refuse_marked([*args, dict(kwargs)])
+        options = _as_asked(backend, twin, args, kwargs, options)
     record = _record_of_call(backend, twin, args, kwargs, task_id, options)
     options["headers"] = {**(options.get("headers") or {}), HEADER: facts_of(record)}
     result = to_result(record, twin.django_task)
-    first = conflict.keep(backend.results, Prepared(result=result, record=record, twin=twin))
+    first = _keep(backend, Prepared(result=result, record=record, twin=twin))
     if first is not None:
         return twin.AsyncResult(first.id)
     if is_eager(backend.app):
@@ -62,18 +67,28 @@ def send(
     return sent
 
 
+def _as_asked(
+    backend: TwinBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
+    options = {"priority": backend.scale_of(None).place(twin.django_task.priority), **options}
+    if not {"queue", "exchange", "routing_key"} & set(options) and not _is_routed(backend, twin, args, kwargs):
+        options["queue"] = twin.django_task.queue_name
+    return options
+
+
 def _is_routed(backend: TwinBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    return _queue_of(backend, twin, args, kwargs, {}) != str(backend.app.conf.task_default_queue)
+    return queue_of(backend, twin, args, kwargs, {}) != str(backend.app.conf.task_default_queue)
 
 
-def _queue_of(
-    backend: TwinBackend, twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
-) -> str:
-    """Return the queue that Celery's router sends a call to; the routing key where it names an exchange alone."""
-    router: Any = backend.app.amqp.router  # its stub knows neither lists nor tasks
-    routed = router.route(dict(options), str(twin.name), args, kwargs, twin)
-    queue = routed.get("queue")
-    return str(getattr(queue, "name", None) or queue or routed.get("routing_key"))
+def _keep(backend: TwinBackend, prepared: Prepared) -> AnyResult | None:
+    try:
+        return conflict.keep(backend.results, prepared)
+    except StoreError:
+        if not prepared.twin.is_adopted:
+            raise
+        # Its callers know nothing of records: it is sent as ever.
+        logger.exception("Task id=%s is sent without its record", prepared.record.id)
+        return None
 
 
 def _record_of_call(
@@ -85,19 +100,34 @@ def _record_of_call(
     options: Mapping[str, Any],
 ) -> Record:
     context, due = current().as_dict(), _due(options)
-    result = ready_result(
-        twin.django_task, jsonable(list(args)), jsonable(dict(kwargs)), alias=backend.alias, result_id=task_id
-    )
-    plain = result.args == list(args) and result.kwargs == dict(kwargs)
+    given, named, is_plain = _as_kept(twin, args, kwargs)
+    result = ready_result(twin.django_task, given, named, alias=backend.alias, result_id=task_id)
     return replace(
         record_of(result, name=str(twin.name), context=context),
-        queue_name=_queue_of(backend, twin, args, kwargs, options),
+        queue_name=queue_of(backend, twin, args, kwargs, {**own_place(twin), **options}),
         run_after=due,
         due=due or result.enqueued_at,
         expires=expiry(options.get("expires") or twin.expires, result),
         **_unique_fields(twin, result, task_id, options),
-        sending=kept_options(options) | ({} if plain else kept_arguments(args, kwargs)),
+        sending=_sending(twin, args, kwargs, options, is_plain=is_plain),
     )
+
+
+def _as_kept(twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], bool]:
+    """Return the arguments as a record has them, and whether these are the arguments themselves."""
+    if twin.is_adopted:
+        return kept_call(args, kwargs)
+    given, named = as_json([jsonable(list(args)), jsonable(dict(kwargs))])
+    return given, named, given == list(args) and named == dict(kwargs)
+
+
+def _sending(
+    twin: Twin, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], *, is_plain: bool
+) -> dict[str, Any]:
+    def keep() -> dict[str, Any]:
+        return kept_options(options) | ({} if is_plain else kept_arguments(args, kwargs))
+
+    return or_untold(keep) if twin.is_adopted else keep()
 
 
 #: What is done with the result of a call that is part of something else.

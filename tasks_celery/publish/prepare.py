@@ -16,12 +16,13 @@ from tasks_celery.compat import AnyResult, AnyTask, TaskResultStatus, task_enque
 from tasks_celery.context import announce, current
 from tasks_celery.message import refuse_marked, schedule_in
 from tasks_celery.moments import due_at, from_celery, to_aware
+from tasks_celery.publish.routing import as_celery_sends, refuse_unlisted
 from tasks_celery.publish.sender import can_delay
 from tasks_celery.remembered import is_eager
 from tasks_celery.results import CeleryTaskResult, as_enqueued
 from tasks_celery.stores import Record
 from tasks_celery.stores.nowhere import NOWHERE
-from tasks_celery.task import CeleryTask, name_of
+from tasks_celery.task import AS_ROUTED, CeleryTask, name_of
 from tasks_celery.twin import Twin, TwinBackend, twin_of
 from tasks_celery.unique import fields_of
 from tasks_celery.values import as_json
@@ -58,13 +59,21 @@ def prepare(
     refuse_marked([result.args, result.kwargs])
     run_after = due_at(task.run_after)
     options = task.sending_options() if isinstance(task, CeleryTask) else {}
-    name = name_of(task)
+    name, queue_name = name_of(task), task.queue_name
+    if twin.is_adopted:
+        if queue_name == AS_ROUTED:
+            queue_name, place = as_celery_sends(backend, twin, result.args, result.kwargs)
+            options |= place
+            if result_id is None:
+                refuse_unlisted(backend, twin, queue_name)
+        if not task.priority:
+            options["priority"] = twin.priority
     record = Record(
         id=result.id,
         name=name,
         path=task.module_path,
         alias=backend.alias,
-        queue_name=task.queue_name,
+        queue_name=queue_name,
         args=result.args,
         kwargs=result.kwargs,
         priority=task.priority,
@@ -76,6 +85,8 @@ def prepare(
         sending={**options, **_parents(backend.app), **(sending or {})},
         **fields_of(task, name=name, args=result.args, kwargs=result.kwargs),
     )
+    if twin.is_adopted:
+        result = replace(result, task=as_enqueued(task, record))
     if run_after is not None:  # as it will be read back: aware where USE_TZ is on, else naive
         record = replace(record, held=_is_held(backend, record))
         result = replace(result, task=as_enqueued(task, record))

@@ -24,7 +24,7 @@ from tasks_celery.stores import Record
 from tasks_celery.twin import TwinBackend
 
 #: What of `Record.sending` says where a message goes; the rest is in it.
-_ROUTING = ("exchange", "routing_key")
+_ROUTING = ("queue", "exchange", "routing_key")
 
 #: What a project may say of all messages of a task (``task_annotations``), for the broker.
 _DELIVERY = ("delivery_mode", "mandatory", "immediate")
@@ -92,8 +92,10 @@ def _routed(
     backend: TwinBackend, record: Record, asked: dict[str, Any], args: Any, kwargs: Mapping[str, Any], twin: Any
 ) -> dict[str, Any]:
     options = {name: asked.pop(name) for name in _ROUTING if name in asked} or {"queue": record.queue_name}
-    own = asked.pop("priority", None)  # the broker's number already
-    options["priority"] = backend.scale_of(record.queue_name).place(record.priority) if own is None else own
+    if "priority" in asked:  # the broker's number already, or none
+        options["priority"] = asked.pop("priority")
+    else:
+        options["priority"] = backend.scale_of(record.queue_name).place(record.priority)
     options |= {name: value for name in _DELIVERY if (value := getattr(twin, name, None)) is not None}
     router: Any = backend.app.amqp.router  # its stub knows neither lists nor tasks
     routed: dict[str, Any] = router.route(options, record.name, args, kwargs, twin)

@@ -16,7 +16,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from kombu import Queue
 
-from tasks_celery import checks, task, twin
+from tasks_celery import adopt, checks, task, twin
 from tasks_celery.checks import priority as priority_checks
 from tasks_celery.compat import task_backends
 from tests.shop import tasks
@@ -313,6 +313,20 @@ def test_a_celery_task_that_a_django_task_hides_is_e007(
     assert message.id == "tasks_celery.E007"
     assert "tests.checks.test_checks.twice" in message.msg
     assert "from tasks_celery" in message.hint  # Django's own decorator takes no name
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+def test_a_celery_task_that_is_adopted_is_hidden_by_nothing(
+    project: Celery,
+    registry: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project.set_current()
+    celerys = shared_task(name="tests.checks.test_checks.adopted")(plain)
+    monkeypatch.setattr(sys.modules[__name__], "adopted", celerys, raising=False)
+    adopt(celerys)
+    _ = project.tasks
+    assert checks.check_project() == []
 
 
 @pytest.mark.filterwarnings("ignore::Warning")

@@ -158,7 +158,7 @@ def give_date() -> datetime:
 def third_time_lucky(context: Any) -> list[Any]:
     if context.attempt < 3:
         raise LookupError(f"attempt {context.attempt}")
-    return [context.attempt, len(context.task_result.errors), context.task_result.attempts]
+    return [context.attempt, len(context.task_result.errors), context.task_result.attempts, context.retries]
 
 
 @task
