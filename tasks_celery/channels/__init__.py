@@ -6,6 +6,8 @@ the `log`, and `push` hands it to the channel layer as a hint. In the web proces
 knows where each page is in its stream; `consumers` (behind `routing`) and `views` (behind `urls`) are the doors
 through which a page listens, `access` who may, and `since` says from where on. Only what listens or pushes needs Channels
 itself: code that is decorated with `notify` imports without it.
+
+Apart from that flow, `workers` makes durable tasks of events that were sent to workers of Channels.
 """
 
 from __future__ import annotations

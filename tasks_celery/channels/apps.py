@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -14,9 +17,17 @@ class TasksCeleryChannelsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect to the signals and register the checks. Opens no connection and starts no thread."""
+        from celery.signals import import_modules
+
         from tasks_celery.channels import checks, receivers
         from tasks_celery.channels.push import publisher
 
         receivers.connect()
         publisher.connect()
         checks.register()
+        import_modules.connect(_import_tasks)
+
+
+def _import_tasks(**kwargs: Any) -> None:
+    """Let a worker know the task that events for workers of Channels become."""
+    import_module("tasks_celery.channels.workers.tasks")

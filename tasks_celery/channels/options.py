@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,24 @@ from tasks_celery.exceptions import OptionsError
 from tasks_celery.options import is_duration, values_in
 
 LOG_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "socket", "database", "memory", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelOptions:
+    """What the tasks of a channel ask for, as `using` takes it; None leaves a thing to the task."""
+
+    backend: str | None = None
+    queue_name: str | None = None
+    priority: int | None = None
+    expires: float | timedelta | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ignore_result: bool | None = None
+
+    def asked_for(self) -> dict[str, Any]:
+        """Return what is asked for, as arguments of `using`."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +48,8 @@ class EventOptions:
 
     `tenant` is the dotted path of a function that tells, for a request or an ASGI scope, in which tenant it is.
     `old_group` is the name of the group, with ``{user}`` in it, that hears of every event too while a project moves over;
-    `old_message` the dotted path of a function that makes the message of an event for it.
+    `old_message` the dotted path of a function that makes the message of an event for it. `channels` is what the tasks
+    ask for that events for workers become, by the channel's name or a pattern of names; the first that fits counts.
     """
 
     log: str | None = None
@@ -43,6 +63,7 @@ class EventOptions:
     tenant: str | None = None
     old_group: str | None = None
     old_message: str | None = None
+    channels: Mapping[str, ChannelOptions] = field(default_factory=dict, hash=False)  # logs are kept by their options
 
 
 def event_options() -> EventOptions:
@@ -53,6 +74,12 @@ def event_options() -> EventOptions:
     if known is None or known[0] is not raw:
         known = _known = raw, parse_event_options(raw)
     return known[1]
+
+
+def channel_options(channel: str) -> ChannelOptions:
+    """Return what ``TASK_EVENTS["CHANNELS"]`` says of a channel; raise OptionsError as `event_options` does."""
+    known = event_options().channels
+    return next((known[pattern] for pattern in known if fnmatchcase(channel, pattern)), ChannelOptions())
 
 
 _NOTHING: Mapping[str, Any] = {}
@@ -70,9 +97,24 @@ def parse_event_options(raw: Any) -> EventOptions:
     values = values_in(raw, EventOptions, setting="TASK_EVENTS")
     if isinstance(values.get("keep_for"), timedelta):
         values["keep_for"] = values["keep_for"].total_seconds()
+    values["channels"] = _channels_in(values.get("channels", {}))
     options = EventOptions(**values)
     _refuse_wrong_kinds(options)
     return options
+
+
+def _channels_in(raw: object) -> dict[str, ChannelOptions]:
+    if not isinstance(raw, Mapping):
+        raise _wrong("channels", raw, "a dict of dicts, such as {'thumbnails-*': {'QUEUE_NAME': 'thumbnails'}}")
+    return {pattern: _channel_in(pattern, asked) for pattern, asked in raw.items()}
+
+
+def _channel_in(pattern: object, asked: object) -> ChannelOptions:
+    if not isinstance(pattern, str) or not isinstance(asked, Mapping):
+        raise _wrong(
+            "channels", {pattern: asked}, "a name, or a pattern of names, and a dict: {'QUEUE_NAME': 'thumbnails'}"
+        )
+    return ChannelOptions(**values_in(asked, ChannelOptions, setting=f"TASK_EVENTS['CHANNELS'][{pattern!r}]"))
 
 
 def _refuse_wrong_kinds(options: EventOptions) -> None:

@@ -370,3 +370,27 @@ def test_a_green_pool_that_is_not_installed_is_for_celery_to_say(
     settings.CHANNEL_LAYERS = layers(CORE, GOOD)
     separate_worker(settings, pool="eventlet")
     assert found() == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"QUEUE_NAME": "nowhere"},
+        {"BACKEND": "nowhere"},
+        {"EXPIRES": "soon"},
+        {"SOFT_TIME_LIMIT": 9, "TIME_LIMIT": 5},
+        {"PRIORITY": 101},
+    ],
+)
+def test_a_channel_that_asks_for_what_no_task_can_have_is_an_error(settings: Any, asked: dict[str, Any]) -> None:
+    settings.CHANNEL_LAYERS = layers(CORE, GOOD)
+    settings.TASK_EVENTS = KEPT | {"CHANNELS": {"letters": {"QUEUE_NAME": "reports"}, "thumbnails": asked}}
+    (message,) = checks.check_channels()
+    assert message.id == "tasks_celery.E113"
+    assert "TASK_EVENTS['CHANNELS']['thumbnails']" in message.msg
+
+
+def test_channels_that_ask_for_what_can_be_are_good(settings: Any) -> None:
+    settings.CHANNEL_LAYERS = layers(CORE, GOOD)
+    settings.TASK_EVENTS = KEPT | {"CHANNELS": {"*": {"QUEUE_NAME": "reports", "EXPIRES": 60, "TIME_LIMIT": 5}}}
+    assert found() == []

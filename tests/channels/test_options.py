@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks_celery.channels.options import EventOptions, event_options, parse_event_options
+from tasks_celery.channels.options import EventOptions, channel_options, event_options, parse_event_options
 from tasks_celery.exceptions import OptionsError
 
 
@@ -18,7 +18,7 @@ def test_what_is_no_dict_is_refused(raw: Any) -> None:
 def test_an_unknown_key_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(OptionsError, match=r"unknown keys: 'keep', 'KEEEP'|'KEEEP', 'keep'") as refused:
         parse_event_options({"KEEEP": 7, "keep": 7})
-    assert "Known keys: CHECK_EVERY, DEADLINE, KEEP, KEEP_FOR" in str(refused.value)
+    assert "Known keys: CHANNELS, CHECK_EVERY, DEADLINE, KEEP, KEEP_FOR" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,26 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(key: str, values: list[Any
     for value in values:
         with pytest.raises(OptionsError, match=rf"TASK_EVENTS\['{key}'\] is .* has to be"):
             parse_event_options({key: value})
+
+
+@pytest.mark.parametrize("value", [None, "thumbnails", ["thumbnails"], {7: {}}, {"thumbnails": "reports"}, {"*": None}])
+def test_what_is_said_of_channels_is_a_dict_of_dicts_by_name(value: Any) -> None:
+    with pytest.raises(OptionsError, match=r"TASK_EVENTS\['CHANNELS'\] is .* has to be"):
+        parse_event_options({"CHANNELS": value})
+
+
+def test_a_key_of_a_channel_that_is_not_known_is_refused_with_those_that_are() -> None:
+    with pytest.raises(
+        OptionsError, match=r"TASK_EVENTS\['CHANNELS'\]\['thumbnails'\] has unknown keys: 'QUEUE'.*QUEUE_NAME"
+    ):
+        parse_event_options({"CHANNELS": {"thumbnails": {"QUEUE": "reports"}}})
+
+
+def test_a_channel_that_is_not_named_asks_for_nothing(settings: Any) -> None:
+    settings.TASK_EVENTS = {"CHANNELS": {"thumbnails": {"QUEUE_NAME": "reports"}, "Letters*": {"PRIORITY": 0}}}
+    assert channel_options("letters-out").asked_for() == {}
+    assert channel_options("thumbnails").asked_for() == {"queue_name": "reports"}
+    assert channel_options("Letters-out").asked_for() == {"priority": 0}
 
 
 def test_a_password_in_a_url_that_is_refused_is_not_told() -> None:
@@ -69,6 +89,7 @@ def test_each_key_is_taken_as_it_is() -> None:
         "TENANT": "shop.events.tenant",
         "OLD_GROUP": "user_{user}",
         "OLD_MESSAGE": "shop.events.old",
+        "CHANNELS": {},
     }
     options = parse_event_options(said)
     assert {key: getattr(options, key.lower()) for key in said} == said
@@ -85,3 +106,9 @@ def test_a_setting_that_changes_is_read_anew_and_one_that_does_not_is_parsed_onc
     assert event_options() is event_options()
     settings.TASK_EVENTS = {"KEEP": 6}
     assert event_options().keep == 6
+
+
+def test_options_with_channels_are_a_key_for_what_is_made_by_them() -> None:
+    options = parse_event_options({"CHANNELS": {"thumbnails": {"QUEUE_NAME": "thumbnails"}}})
+    assert hash(options) == hash(parse_event_options({}))
+    assert options != parse_event_options({})

@@ -12,7 +12,7 @@ from typing import Any
 from django.core import checks
 from django.core.checks import CheckMessage
 
-from tasks_celery.channels.checks import events, layers, middleware
+from tasks_celery.channels.checks import events, layers, middleware, workers
 from tasks_celery.channels.checks.reading import Messages
 
 
@@ -39,5 +39,6 @@ def check_channels(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         events.green_pool_has_no_threads,
         middleware.middleware_is_missing,
         middleware.middleware_comes_too_early,
+        workers.channels_ask_for_what_cannot_be,
     )
     return [message for check in each for message in check()]
