@@ -1,0 +1,41 @@
+"""The call sites of the project, by name. Each returns the id that a browser would ask for."""
+
+from celery import chain, chord
+
+from orders import tasks
+
+
+def confirm(call):
+    return tasks.confirm.delay(call).id
+
+
+def later(call):
+    return tasks.confirm.apply_async((call,), countdown=2).id
+
+
+def pack(call):
+    return tasks.pack.delay(call).id
+
+
+def charge(call):
+    return tasks.charge.delay(call).id
+
+
+def ship(call):
+    return tasks.ship.delay(call).id
+
+
+def archive(call):
+    return tasks.archive.delay(call).id
+
+
+def mail(call):
+    return tasks.mail.apply_async(args=[call], queue="celery").id
+
+
+def weigh_and_label(call):
+    return chain(tasks.weigh.s(call), tasks.label.s()).apply_async().id
+
+
+def count_all(call):
+    return chord([tasks.count.s(call, 0), tasks.count.s(call, 1)])(tasks.total.s(call)).id
