@@ -7,7 +7,7 @@ import os
 import tempfile
 from importlib import import_module
 
-NAMES = ("enqueue", "worker", "push", "latency", "fanout", "soak")
+NAMES = ("enqueue", "worker", "push", "latency", "fanout", "report", "soak")
 
 
 def main() -> None:
