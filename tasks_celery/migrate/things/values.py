@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from tasks_celery.migrate.source import Names, Place
 
@@ -218,7 +219,7 @@ def _bound(name: str, scope: ast.AST) -> Iterator[Bound]:  # noqa: PLR0912  a ca
             case ast.FunctionDef(name=found) | ast.AsyncFunctionDef(name=found) | ast.ClassDef(name=found):
                 if found == name:
                     yield None
-                if any(name in each.names for each in ast.walk(node) if isinstance(each, ast.Nonlocal | ast.Global)):
+                if name in _reached_from(node):
                     yield None
             case ast.Global(names=found_names) | ast.Nonlocal(names=found_names) if name in found_names:
                 yield None
@@ -228,6 +229,13 @@ def _bound(name: str, scope: ast.AST) -> Iterator[Bound]:  # noqa: PLR0912  a ca
                 yield None
             case ast.MatchAs(name=found) | ast.MatchStar(name=found) if found == name:
                 yield None
+
+
+@lru_cache(maxsize=1_024)  # of one file after the other, and asked for each name in it
+def _reached_from(definition: ast.AST) -> frozenset[str]:
+    """Return the names that a definition may bind in the scopes around it."""
+    reaching = (each for each in ast.walk(definition) if isinstance(each, ast.Nonlocal | ast.Global))
+    return frozenset(name for each in reaching for name in each.names)
 
 
 def inside(scope: ast.AST) -> Iterator[ast.AST]:
