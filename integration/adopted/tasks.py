@@ -77,11 +77,12 @@ def noted_failure(by: str) -> None:
 @shared_task(bind=True, max_retries=2)
 def asks_again(self: Any, failures: int) -> int:
     if self.request.retries < failures:
-        raise self.retry(countdown=0, exc=KeyError("again"))
+        # Not at once: another thread would run it before Celery writes RETRY, which then stays its result.
+        raise self.retry(countdown=0.5, exc=KeyError("again"))
     return int(self.request.retries)
 
 
-@shared_task(autoretry_for=(KeyError,), max_retries=2, default_retry_delay=0, bind=True)
+@shared_task(autoretry_for=(KeyError,), max_retries=2, default_retry_delay=0.5, bind=True)
 def is_tried_again(self: Any, failures: int) -> int:
     if self.request.retries < failures:
         raise KeyError("again")
