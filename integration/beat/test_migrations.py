@@ -62,7 +62,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 
 
 def on_sqlite(path: Path) -> Database:
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
+    # A migration that has read before it writes would not wait for a beat that writes meanwhile.
+    options = {"timeout": 30, "transaction_mode": "IMMEDIATE"}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
 
 
 @pytest.fixture
