@@ -178,6 +178,9 @@ def test_an_active_venv_does_not_matter(checkout: Checkout) -> None:
     assert checkout.calls("/active") == []
 
 
+PARTNERLESS = "tests --ignore=tests/migrate WITHOUT channels,channels_redis,django_celery_beat"
+
+
 # --- what it runs -------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +189,7 @@ def test_test_runs_the_fast_suite_with_and_without_partners_beside_the_integrati
     assert told.returncode == 0
     assert sorted(checkout.calls("pytest -rs tests")) == [
         ".venvs/django60/bin/python -m pytest -rs tests",
-        ".venvs/django60/bin/python -m pytest -rs tests WITHOUT channels,channels_redis,django_celery_beat",
+        f".venvs/django60/bin/python -m pytest -rs {PARTNERLESS}",
     ]
     assert checkout.calls("pytest -rs integration") == [".venvs/django60/bin/python -m pytest -rs integration"]
     assert "--group test --group browser --group docs --group beat" in checkout.calls("uv sync")[0]
@@ -231,6 +234,7 @@ def test_one_failing_suite_does_not_stop_the_others_and_fails_the_whole(checkout
 
 
 EVERY_PYTHON = "3.11 3.12 3.13"
+CORE = "tests --ignore=tests/channels --ignore=tests/migrate"
 
 
 def test_full_runs_every_environment_and_beat_only_where_it_can_be(checkout: Checkout) -> None:
@@ -252,8 +256,8 @@ def test_full_runs_every_suite_on_each_django(environment: str, checkout: Checko
     # One environment runs for all what is needed once.
     rest = ["integration/test_database.py"]
     if environment == "django60":
-        rest = ["integration/asking", "integration/beat", "tests WITHOUT channels,channels_redis,django_celery_beat"]
-    assert {call.partition(" ENDINGS")[0].partition(" --ignore")[0] for call in checkout.calls(pytest)} == {
+        rest = ["integration/asking", "integration/beat", PARTNERLESS]
+    assert {call.partition(" ENDINGS")[0].partition(" --ignore=integration")[0] for call in checkout.calls(pytest)} == {
         f"{pytest} tests",
         f"{pytest} integration",
         *(f"{pytest} {each}" for each in rest),
@@ -263,7 +267,7 @@ def test_full_runs_every_suite_on_each_django(environment: str, checkout: Checko
 @pytest.mark.parametrize(
     ("environment", "suites"),
     [
-        ("celery55", ["tests", "integration/beat/test_firing.py", "integration/test_endings.py"]),
+        ("celery55", [CORE, "integration/beat/test_firing.py", "integration/test_endings.py"]),
         ("celery56", ["integration/test_endings.py"]),
     ],
 )
@@ -293,7 +297,7 @@ def test_full_prints_each_suite_whole_and_every_outcome_at_the_end(checkout: Che
 
 
 @pytest.mark.parametrize(
-    "failing", ["django60/bin/python -m pytest -rs integration/as", "celery55/bin/python -m pytest -rs tests"]
+    "failing", ["django60/bin/python -m pytest -rs integration/as", "celery55/bin/python -m pytest -rs tests "]
 )
 def test_one_failing_suite_fails_the_whole_of_full_and_stops_nothing(failing: str, checkout: Checkout) -> None:
     told = checkout.run("test", "--full", HAVE=EVERY_PYTHON, FAIL=failing)
