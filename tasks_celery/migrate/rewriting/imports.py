@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from itertools import dropwhile
@@ -96,7 +97,7 @@ def _without(module: cst.Module, unimports: Sequence[Import], context: CodemodCo
         alone = [line for line in module.body if _imports_alone(line, each)]
         if len(alone) == 1 and _times(module, each) == 1:
             module = module.with_changes(body=[line for line in module.body if line is not alone[0]])
-    others = [each for each in unimports if _times(module, each)]
+    others = [each for each in unimports if _times(module, each) and not _is_used(module, each)]
     for source, imported, alias in others:
         RemoveImportsVisitor.remove_unused_import(context, source, imported or None, alias or None)
     return RemoveImportsVisitor(context).transform_module(module) if others else module
@@ -104,6 +105,12 @@ def _without(module: cst.Module, unimports: Sequence[Import], context: CodemodCo
 
 def _times(module: cst.Module, unimport: Import) -> int:
     return len(re.findall(rf"\b{re.escape(unimport.alias or unimport.name or unimport.source)}\b", module.code))
+
+
+def _is_used(module: cst.Module, unimport: Import) -> bool:
+    """Whether the code reads the name: then it stays, and LibCST's visitor need not find that out in its own, slow way."""
+    name = unimport.alias or unimport.name or unimport.source.partition(".")[0]
+    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(ast.parse(module.code)))
 
 
 def _imports_alone(line: cst.CSTNode, unimport: Import) -> bool:
