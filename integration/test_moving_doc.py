@@ -70,7 +70,8 @@ while (result is None or not result.is_finished) and time.monotonic() < deadline
     try:
         result = task_backends["default"].get_result(result_id)
     except TaskResultDoesNotExist:  # the second of a chain is sent when the first has ended
-        time.sleep(0.1)
+        pass
+    time.sleep(0.1)
 print(json.dumps([str(result.status), result.return_value, result.id]))
 """
 ENQUEUED = """
